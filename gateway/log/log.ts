@@ -1,0 +1,67 @@
+// The log seam: gives every event its place. memory.ts (one process, over any store) and redis.ts (any number of
+// processes) implement it; one conformance suite runs over both.
+//
+// Promised: each appended event is settled exactly once; settled with a seq, it is kept as its level says, stands once
+// in its room's order, and reaches the listener of every process subscribed to the room. The listener may hear events
+// late, twice or, with a lossy transport, not at all: the hub orders by seq, drops doubles and asks `readAfter` for holes.
+
+import type { ErrorCode } from '../../core/protocol/codes.ts';
+import type { Level } from '../../core/protocol/frames.ts';
+
+/** An event on its way into the log; the log calls `settle` once. */
+export interface Append {
+  readonly room: string;
+  /** The encoded event with seq and ts still zero; the log stamps it in place or in a copy. */
+  readonly bytes: Uint8Array;
+  /** 16 bytes: the message's own id, or one made for this append, so that it can be repeated. */
+  readonly id: Uint8Array;
+  readonly from: string;
+  /** Settle when this level holds, or a higher one. */
+  readonly level: Level;
+  /** Appended: at which level. `repeated`: the id was there before; seq and ts are the first one's. */
+  settle(seq: number, ts: number, level: Level, repeated: boolean): void;
+  /** Not appended: CONFLICT (the id is another user's), UNAVAILABLE, INTERNAL. */
+  fail(code: ErrorCode): void;
+}
+
+export interface Head {
+  readonly epoch: number;
+  /** The last event's seq, 0 where there was none. */
+  readonly seq: number;
+  /** Messages of the room so far. */
+  readonly messages: number;
+}
+
+export interface LogListener {
+  /** Events of one room, ascending and dense; `ends[i]` is where event i ends in `bytes`. The bytes are never changed. */
+  onEvents(room: string, bytes: Uint8Array, ends: readonly number[]): void;
+  /** An ephemeral payload from any process, this one included. */
+  onEphemeral(channel: string, payload: Uint8Array): void;
+  /** Events of this room may have been missed: compare the head. */
+  onGap(room: string): void;
+}
+
+export interface Log {
+  /** What a sender may ask for, ascending. */
+  readonly levels: readonly Level[];
+  /** Called once, before anything else. */
+  listen(listener: LogListener): void;
+  /** Never throws and never settles before it returns. Appends of one room settle in the order of their seq. */
+  append(entry: Append): void;
+  /** Settles once every later event and ephemeral payload of the room will reach the listener. */
+  subscribe(room: string): Promise<void>;
+  unsubscribe(room: string): void;
+  /** Heads in the order asked for. Rejects with StoreUnavailable where they cannot be had. */
+  heads(rooms: readonly string[]): Promise<readonly Head[]>;
+  /**
+   * Encoded events after `seq`, oldest first, at most `limit`, as far as the log still has them; null where it does not
+   * reach back to `seq` (then the store does).
+   */
+  readAfter(room: string, seq: number, limit: number): Promise<readonly Uint8Array[] | null>;
+  /** To the listeners of every process that is subscribed to the channel (a room or a user); may be lost. */
+  publishEphemeral(channel: string, payload: Uint8Array): void;
+  /** Null, or why appends fail. */
+  fault(): string | null;
+  /** Settles what is under way, then lets go. */
+  close(): Promise<void>;
+}
