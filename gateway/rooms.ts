@@ -1,12 +1,44 @@
 // What users do to rooms, whatever they came by: the socket handlers and the HTTP routes call the same verbs here. Each
 // asks core/room.ts whether it is allowed, appends the event, and answers when it holds.
 
-import type { Refusal } from '../core/protocol/codes.ts';
+import type { Clock, Random } from '../core/clock.ts';
+import { checkMessageId, checkMeta } from '../core/meta.ts';
+import { type ErrorCode, isRefusal, type Refusal, refuse } from '../core/protocol/codes.ts';
+import {
+  encodeMap,
+  encodeMessage,
+  encodeMessageDeleted,
+  encodeMessageEdited,
+  encodeReaction,
+  encodeRoomUpdated,
+  encodeUserJoined,
+  encodeUserLeft,
+} from '../core/protocol/encode.ts';
 import type { RoomChanges } from '../core/protocol/events.ts';
 import type { Content, Level, Role } from '../core/protocol/frames.ts';
-import type { Member, Room } from '../core/room.ts';
-import type { EventPage, NewMember, NewRoom } from './store/store.ts';
+import { emojiBytesMax, historyBytesMax } from '../core/protocol/limits.ts';
+import {
+  applyChanges,
+  checkContent,
+  type Member,
+  mayAdminister,
+  mayJoin,
+  mayRead,
+  maySend,
+  type Room,
+} from '../core/room.ts';
+import { makeUuid } from '../core/uuid.ts';
+import type { Hub } from './hub.ts';
+import type { HubRoom } from './hub-room.ts';
+import type { Append, Head, Log } from './log/log.ts';
+import type { Notifications } from './notifications.ts';
+import type { Receipts } from './receipts.ts';
+import { Serial } from './serial.ts';
+import type { EventPage, NewMember, NewRoom, Store, Target } from './store/store.ts';
+import type { Typing } from './typing.ts';
+import type { Users } from './users.ts';
 
+/** An event that holds, or the earlier one that a repeated or empty change stands for. */
 export interface Appended {
   readonly seq: number;
   readonly ts: number;
@@ -19,42 +51,346 @@ export interface Access {
   readonly member: Member | null;
 }
 
-/** Tells a refusal from a result. */
-export function isRefusal(value: object): value is Refusal {
-  return 'code' in value;
+/** What a sender hands in. */
+export interface NewMessage {
+  readonly id: Uint8Array;
+  readonly type: string;
+  readonly content: Content;
+  readonly meta: Readonly<Record<string, unknown>> | null;
 }
 
-export interface Rooms {
-  /** The room as this user may read it, else NOT_FOUND. */
-  access(user: string, room: string): Promise<Access | Refusal>;
-  /** Makes a room and tells its members; CONFLICT where the id is taken. */
-  create(room: NewRoom, members: readonly NewMember[]): Promise<Room | Refusal>;
-  send(
+export interface RoomsParts {
+  readonly clock: Clock;
+  readonly random: Random;
+  readonly hub: Hub;
+  readonly log: Log;
+  readonly store: Store;
+  readonly users: Users;
+  readonly receipts: Receipts;
+  readonly typing: Typing;
+  readonly notifications: Notifications;
+  /** The level of `ACK`. */
+  readonly ackLevel: Level;
+  readonly contentBytesMax: number;
+}
+
+const noRoom = refuse('NOT_FOUND', 'no such room');
+
+export class Rooms {
+  readonly #parts: RoomsParts;
+  /** Changes of one message, or of one member's place, one after another. */
+  readonly #serial = new Serial();
+
+  constructor(parts: RoomsParts) {
+    this.#parts = parts;
+  }
+
+  // Reading.
+
+  /** The active room as this user may read it, else NOT_FOUND. */
+  async open(user: string, id: string): Promise<HubRoom | Refusal> {
+    const room = await this.#parts.hub.open(id, user);
+    if (room === null) return noRoom;
+    return mayRead(room.record, this.#member(room, user)) ?? room;
+  }
+
+  async access(user: string, id: string): Promise<Access | Refusal> {
+    const room = await this.open(user, id);
+    return isRefusal(room) ? room : { room: room.record, member: this.#member(room, user) };
+  }
+
+  async history(
     user: string,
-    room: string,
-    message: { id: Uint8Array; type: string; content: Content; meta: Readonly<Record<string, unknown>> | null },
-  ): Promise<Appended | Refusal>;
-  history(
-    user: string,
-    room: string,
+    id: string,
     before: number | null,
     after: number | null,
     limit: number,
     messagesOnly: boolean,
-  ): Promise<EventPage | Refusal>;
-  /** Makes the user a member of a room he may join, or does nothing where he is one. */
-  join(user: string, room: string): Promise<Access | Refusal>;
-  /** Adds a member, or changes one's role or mute; by an admin. */
-  setMember(
-    actor: string,
-    room: string,
+  ): Promise<EventPage | Refusal> {
+    if (before !== null && after !== null) return refuse('BAD_REQUEST', 'before and after: only one of them');
+    const room = await this.open(user, id);
+    if (isRefusal(room)) return room;
+    const { hub, store } = this.#parts;
+    if (messagesOnly) return store.messages(id, before, after, limit);
+    if (before === null && after === null) return hub.newest(room, limit, historyBytesMax);
+    return store.page(id, before, after, limit, historyBytesMax);
+  }
+
+  heads(rooms: readonly string[]): Promise<readonly Head[]> {
+    return this.#parts.log.heads(rooms);
+  }
+
+  // Messages.
+
+  /** Whether this user may send this message into this room now; takes from his budget where he may. */
+  checkSend(room: HubRoom, user: string, message: NewMessage): Refusal | null {
+    const refusal =
+      maySend(room.record, this.#member(room, user)) ??
+      checkContent(room.record, message.content, this.#parts.contentBytesMax) ??
+      checkMeta(message.meta) ??
+      checkMessageId(message.id, this.#parts.clock.now());
+    return refusal ?? this.#takeBudget(room, user);
+  }
+
+  encodeMessage(room: HubRoom, user: string, { id, type, content, meta }: NewMessage): Uint8Array {
+    return encodeMessage(room.id, user, id, type, content, meta === null ? null : encodeMap(meta));
+  }
+
+  /** What follows from a message that was appended: the sender has read it, mentioned and absent members are told. */
+  messageAppended(room: HubRoom, user: string, seq: number, meta: NewMessage['meta']): void {
+    const { receipts, typing, notifications } = this.#parts;
+    receipts.move(room.id, user, seq, seq, false);
+    typing.stop(room.id, user);
+    notifications.messageSent(room);
+    if (meta !== null && Array.isArray(meta.mentions)) notifications.mentioned(room, seq, user, meta.mentions);
+  }
+
+  /** The whole of a send, for HTTP. */
+  async send(user: string, id: string, message: NewMessage): Promise<Appended | Refusal> {
+    const room = await this.open(user, id);
+    if (isRefusal(room)) return room;
+    const refusal = this.checkSend(room, user, message);
+    if (refusal) return refusal;
+    const bytes = this.encodeMessage(room, user, message);
+    const appended = await this.#append(room, user, bytes, this.#parts.ackLevel, message.id);
+    if (!isRefusal(appended) && !appended.repeated) this.messageAppended(room, user, appended.seq, message.meta);
+    return appended;
+  }
+
+  edit(user: string, id: string, target: number, content: Content): Promise<Appended | Refusal> {
+    return this.#changeMessage(user, id, target, async (room) => {
+      const refusal =
+        maySend(room.record, this.#member(room, user)) ??
+        checkContent(room.record, content, this.#parts.contentBytesMax);
+      if (refusal) return refusal;
+      const message = await this.#parts.store.target(id, target);
+      if (message === null || message.deleted !== null) return refuse('NOT_FOUND', 'no such message');
+      if (message.from !== user) return refuse('FORBIDDEN', 'only the author may edit');
+      if (isSameContent(message.content, content)) return this.#unchanged(message.edited ?? { seq: target, ts: message.ts });
+      return (
+        this.#takeBudget(room, user) ??
+        this.#append(room, user, encodeMessageEdited(id, user, target, content), this.#parts.ackLevel)
+      );
+    });
+  }
+
+  delete(user: string, id: string, target: number): Promise<Appended | Refusal> {
+    return this.#changeMessage(user, id, target, async (room) => {
+      const member = this.#member(room, user);
+      const message: Target | null = await this.#parts.store.target(id, target);
+      if (message === null) return refuse('NOT_FOUND', 'no such message');
+      if (message.from !== user && member?.role !== 'admin') {
+        return refuse('FORBIDDEN', 'only the author or an admin may delete');
+      }
+      if (message.deleted !== null) return this.#unchanged(message.deleted);
+      return this.#append(room, user, encodeMessageDeleted(id, user, target), this.#parts.ackLevel);
+    });
+  }
+
+  react(user: string, id: string, target: number, emoji: string, on: boolean): Promise<Appended | Refusal> {
+    return this.#changeMessage(user, id, target, async (room) => {
+      const refusal = maySend(room.record, this.#member(room, user));
+      if (refusal) return refusal;
+      if (encodeMap({ emoji }).length - 7 > emojiBytesMax) {
+        return refuse('BAD_REQUEST', `emoji: at most ${emojiBytesMax} bytes`);
+      }
+      const message = await this.#parts.store.target(id, target);
+      if (message === null || message.deleted !== null) return refuse('NOT_FOUND', 'no such message');
+      const reaction = await this.#parts.store.reaction(id, target, user, emoji);
+      if ((reaction?.on ?? false) === on) return this.#unchanged(reaction ?? { seq: target, ts: message.ts });
+      return (
+        this.#takeBudget(room, user) ??
+        this.#append(room, user, encodeReaction(id, user, target, emoji, on), this.#parts.ackLevel)
+      );
+    });
+  }
+
+  /** Changes of one message run one after another, so that each sees what the one before made of it. */
+  async #changeMessage(
     user: string,
-    changes: { role?: Role; muted?: boolean },
-  ): Promise<Member | Refusal>;
+    id: string,
+    target: number,
+    change: (room: HubRoom) => Promise<Appended | Refusal>,
+  ): Promise<Appended | Refusal> {
+    const room = await this.open(user, id);
+    if (isRefusal(room)) return room;
+    return this.#serial.run(`message ${id} ${target}`, () => change(room));
+  }
+
+  #unchanged({ seq, ts }: { readonly seq: number; readonly ts: number }): Appended {
+    return { seq, ts, level: this.#parts.ackLevel, repeated: true };
+  }
+
+  // Members.
+
+  /** Makes the user a member of a room that he may join, or does nothing where he is one. */
+  async join(user: string, id: string): Promise<HubRoom | Refusal> {
+    const room = await this.open(user, id);
+    if (isRefusal(room)) return room;
+    return this.#serial.run(`member ${id} ${user}`, async () => {
+      const member = this.#member(room, user);
+      const refusal = mayJoin(room.record, member);
+      if (refusal || member !== null) return refusal ?? room;
+      const appended = await this.#append(room, user, encodeUserJoined(id, user, user, 'member'), 4);
+      if (isRefusal(appended)) return appended;
+      this.#parts.notifications.roomAdded(user, room.record);
+      return room;
+    });
+  }
+
+  /** Adds a member, or changes one's role or mute; by an admin. Whoever may join may add himself. */
+  async setMember(
+    actor: string,
+    id: string,
+    user: string,
+    { role, muted }: { readonly role?: Role; readonly muted?: boolean },
+  ): Promise<Member | Refusal> {
+    const room = await this.open(actor, id);
+    if (isRefusal(room)) return room;
+    if (actor === user && role === undefined && muted === undefined) {
+      const joined = await this.join(user, id);
+      return isRefusal(joined) ? joined : this.#memberOr(joined, user);
+    }
+    const refusal = mayAdminister(room.record, this.#member(room, actor));
+    if (refusal) return refusal;
+    if ((await this.#parts.store.users([user])).length === 0) return refuse('NOT_FOUND', 'no such user');
+    await this.#parts.hub.open(id, user);
+    return this.#serial.run(`member ${id} ${user}`, async () => {
+      const member = this.#member(room, user);
+      if (member === null) {
+        if (room.record.type === 'direct') return refuse('FORBIDDEN', 'a direct room has two members');
+        const joined = await this.#append(room, actor, encodeUserJoined(id, actor, user, role ?? 'member'), 4);
+        if (isRefusal(joined)) return joined;
+        this.#parts.notifications.roomAdded(user, room.record);
+      }
+      const now = this.#memberOr(room, user);
+      if (isRefusal(now)) return now;
+      const changed = { user, role: role ?? now.role, muted: muted ?? now.muted };
+      if (changed.role === now.role && changed.muted === now.muted) return now;
+      const appended = await this.#append(room, actor, encodeRoomUpdated(id, actor, { member: changed }), 4);
+      return isRefusal(appended) ? appended : this.#memberOr(room, user);
+    });
+  }
+
   /** Leaving, where actor and user are the same, else removal by an admin. */
-  removeMember(actor: string, room: string, user: string): Promise<null | Refusal>;
+  async removeMember(actor: string, id: string, user: string): Promise<Refusal | null> {
+    const room = await this.open(actor, id);
+    if (isRefusal(room)) return room;
+    const refusal = actor === user ? null : mayAdminister(room.record, this.#member(room, actor));
+    if (refusal) return refusal;
+    if ((await this.#parts.hub.open(id, user)) === null) return noRoom;
+    return this.#serial.run(`member ${id} ${user}`, async () => {
+      if (this.#member(room, user) === null) return refuse('NOT_FOUND', 'not a member');
+      const appended = await this.#append(room, actor, encodeUserLeft(id, actor, user), 4);
+      if (isRefusal(appended)) return appended;
+      this.#parts.notifications.roomRemoved(user, id, actor === user ? 'left' : 'kicked');
+      return null;
+    });
+  }
+
+  // Rooms.
+
+  /** Makes a room and tells its members; CONFLICT where the id is taken. */
+  async create(room: NewRoom, members: readonly NewMember[]): Promise<Room | Refusal> {
+    const { store, notifications } = this.#parts;
+    if ((await store.createRoom(room, members)) === 'exists') return refuse('CONFLICT', 'a room with this id exists');
+    const made = { ...room, archived: false, epoch: 1 };
+    for (const { user } of members) notifications.roomAdded(user, made);
+    return made;
+  }
+
   /** Changes the record; by an admin. `deleted` ends the room. */
-  update(actor: string, room: string, changes: RoomChanges): Promise<Room | Refusal>;
-  /** Heads of rooms the caller may read, in the order asked for: seq and number of messages. */
-  heads(rooms: readonly string[]): Promise<readonly { seq: number; messages: number }[]>;
+  async update(actor: string, id: string, changes: RoomChanges): Promise<Room | Refusal> {
+    const room = await this.open(actor, id);
+    if (isRefusal(room)) return room;
+    return this.#serial.run(`room ${id}`, async () => {
+      const refusal = mayAdminister(room.record, this.#member(room, actor));
+      if (refusal) return refusal;
+      const before = room.record;
+      const after = applyChanges(before, changes);
+      if (!changes.deleted && JSON.stringify(after) === JSON.stringify(before)) return before;
+      const members = changes.deleted ? await this.#parts.store.memberIds(id, deletedToldMax) : [];
+      const appended = await this.#append(room, actor, encodeRoomUpdated(id, actor, { ...changes }), 4);
+      if (isRefusal(appended)) return appended;
+      for (const user of members) this.#parts.notifications.roomRemoved(user, id, 'deleted');
+      return after;
+    });
+  }
+
+  // Parts of the verbs.
+
+  #member(room: HubRoom, user: string): Member | null {
+    return room.member(user) ?? null;
+  }
+
+  #memberOr(room: HubRoom, user: string): Member | Refusal {
+    return room.member(user) ?? refuse('NOT_FOUND', 'not a member');
+  }
+
+  /** Every durable event that a user makes costs one of his budget; in groups a second, smaller one as well. */
+  #takeBudget(room: HubRoom, user: string): Refusal | null {
+    const now = this.#parts.clock.now();
+    const { messageBudget, groupBudget } = this.#parts.users.of(user);
+    const waitMs = messageBudget.take(now) || (room.record.type === 'group' ? groupBudget.take(now) : 0);
+    return waitMs > 0 ? refuse('RATE_LIMITED', 'too many messages', waitMs) : null;
+  }
+
+  /** Appends an event and settles when its level holds and it is published here. */
+  async #append(
+    room: HubRoom,
+    from: string,
+    bytes: Uint8Array,
+    level: Level,
+    id = makeUuid(this.#parts.clock.now(), this.#parts.random.bytes(10)),
+  ): Promise<Appended | Refusal> {
+    const { log, hub } = this.#parts;
+    const outcome = await new Promise<Appended | ErrorCode>((resolve) => {
+      log.append(new PromisedAppend(room.id, from, bytes, level, id, resolve));
+    });
+    if (typeof outcome === 'string') return refuse(outcome);
+    // Whoever asked acts on the event next: it has to have arrived.
+    if (!outcome.repeated) await hub.reached(room, outcome.seq);
+    return outcome;
+  }
+}
+
+/** Members told of the end of a room. */
+const deletedToldMax = 10_000;
+
+class PromisedAppend implements Append {
+  readonly room: string;
+  readonly from: string;
+  readonly bytes: Uint8Array;
+  readonly level: Level;
+  readonly id: Uint8Array;
+  readonly #resolve: (outcome: Appended | ErrorCode) => void;
+
+  constructor(
+    room: string,
+    from: string,
+    bytes: Uint8Array,
+    level: Level,
+    id: Uint8Array,
+    resolve: (outcome: Appended | ErrorCode) => void,
+  ) {
+    this.room = room;
+    this.from = from;
+    this.bytes = bytes;
+    this.level = level;
+    this.id = id;
+    this.#resolve = resolve;
+  }
+
+  settle(seq: number, ts: number, level: Level, repeated: boolean): void {
+    this.#resolve({ seq, ts, level, repeated });
+  }
+
+  fail(code: ErrorCode): void {
+    this.#resolve(code);
+  }
+}
+
+function isSameContent(before: Content | null, after: Content): boolean {
+  if (before === null || typeof before === 'string' || typeof after === 'string') return before === after;
+  return before.length === after.length && before.every((byte, i) => byte === after[i]);
 }

@@ -9,7 +9,10 @@ import { flagKey, flagNul, type Scan } from './scan.ts';
 
 const unpackr = new Unpackr({ useRecords: false, mapsAsObjects: true, int64AsType: 'number' });
 
-/** Decodes one MessagePack value that a scan has passed, or that this process encoded. */
+/** For frames that are refused anyway: a map key may be any value, where the other one throws. */
+const mapUnpackr = new Unpackr({ useRecords: false, mapsAsObjects: false, int64AsType: 'number' });
+
+/** Decodes one MessagePack value whose map keys are strings: a scan has passed it, or this process encoded it. */
 export function decodeValue(bytes: Uint8Array): unknown {
   return unpackr.unpack(bytes);
 }
@@ -31,7 +34,8 @@ export function decodeFrame(bytes: Uint8Array, scan: Scan, index: number): Clien
   const end = scan.ends[index] as number;
   const flags = scan.flags[index] as number;
   const whole = start === 0 && end === bytes.length;
-  const value = decodeValue(whole ? bytes : bytes.subarray(start, end)) as unknown[];
+  const frameBytes = whole ? bytes : bytes.subarray(start, end);
+  const value = (flags & flagKey ? mapUnpackr.unpack(frameBytes) : decodeValue(frameBytes)) as unknown[];
   const ridValue = value[1];
   const rid = isRid(ridValue) ? ridValue : 0;
   if (flags & flagNul) return refused(rid, 'a string contains U+0000');
@@ -57,7 +61,10 @@ function isRid(value: unknown): value is number {
   return Number.isInteger(value) && (value as number) >= 0 && (value as number) <= ridMax;
 }
 
-function describe(schema: { description?: string; anyOf?: { description?: string; type?: string }[] }): string {
+function describe(schema: {
+  description?: string;
+  anyOf?: { description?: string; type?: string }[];
+}): string {
   if (schema.description !== undefined) return schema.description;
   if (schema.anyOf) return schema.anyOf.map((part) => part.description ?? part.type ?? 'value').join(' or ');
   return 'missing or of the wrong type';

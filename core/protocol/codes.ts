@@ -77,3 +77,8 @@ export interface Refusal {
 export function refuse(code: ErrorCode, message?: string, retryAfterMs?: number): Refusal {
   return { code, message, retryAfterMs };
 }
+
+/** Tells a refusal from a result. */
+export function isRefusal(value: object): value is Refusal {
+  return 'code' in value;
+}

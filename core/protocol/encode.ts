@@ -1,19 +1,12 @@
-// Server frames to bytes. Integers are always written as integers (msgpackr would write those from 2^32 as float64), and
-// events start with `seq` and `ts` as uint64 zeros for stamp.ts to fill. Called by handlers, hub and logs; every
-// function answers bytes of its own that nobody changes afterwards but the stamp.
+// Server frames to bytes. Written by hand, because msgpackr writes integers from 2^32 as float64 and lone surrogates as
+// broken UTF-8. Events start with `seq` and `ts` as uint64 zeros for stamp.ts to fill. Called by handlers, hub and logs;
+// every function answers bytes of its own that nobody changes afterwards but the stamp.
 
-import { Packr } from 'msgpackr';
 import type { ErrorCode } from './codes.ts';
 import type { Content, Role, Status } from './frames.ts';
 import { controlOps, ephemeralOps, eventOps } from './ops.ts';
 
-const packr = new Packr({ useRecords: false, variableMapSize: true, encodeUndefinedAsNil: true });
 const textEncoder = new TextEncoder();
-
-/** `meta` or another small map as MessagePack bytes, valid on their own. */
-export function encodeMap(map: Readonly<Record<string, unknown>>): Uint8Array {
-  return packr.pack(map);
-}
 
 let buffer = new Uint8Array(64 * 1024);
 let view = new DataView(buffer.buffer);
@@ -166,10 +159,82 @@ function uintOrNil(value: number | null): void {
   else uint(value);
 }
 
+/** What JSON can hold, and bin. Integers as integers, other numbers as float64, what has no form here as nil. */
+function anything(value: unknown): void {
+  if (typeof value === 'string') text(value);
+  else if (typeof value === 'number') number(value);
+  else if (typeof value === 'boolean') flag(value);
+  else if (value instanceof Uint8Array) binary(value);
+  else if (Array.isArray(value)) {
+    array(value.length);
+    for (const item of value) anything(item);
+  } else if (typeof value === 'object' && value !== null) map(value as Readonly<Record<string, unknown>>);
+  else nil();
+}
+
+function map(value: Readonly<Record<string, unknown>>): void {
+  const keys = Object.keys(value);
+  const count = keys.length;
+  reserve(5);
+  if (count < 16) buffer[position++] = 0x80 | count;
+  else if (count < 0x10000) {
+    buffer[position++] = 0xde;
+    view.setUint16(position, count);
+    position += 2;
+  } else {
+    buffer[position++] = 0xdf;
+    view.setUint32(position, count);
+    position += 4;
+  }
+  for (const key of keys) {
+    text(key);
+    anything(value[key]);
+  }
+}
+
+function number(value: number): void {
+  if (!Number.isSafeInteger(value)) {
+    reserve(9);
+    buffer[position++] = 0xcb;
+    view.setFloat64(position, value);
+    position += 8;
+  } else if (value >= 0) uint(value);
+  else negative(value);
+}
+
+function negative(value: number): void {
+  reserve(9);
+  if (value >= -0x20) buffer[position++] = value;
+  else if (value >= -0x80) {
+    buffer[position++] = 0xd0;
+    buffer[position++] = value;
+  } else if (value >= -0x8000) {
+    buffer[position++] = 0xd1;
+    view.setInt16(position, value);
+    position += 2;
+  } else if (value >= -0x8000_0000) {
+    buffer[position++] = 0xd2;
+    view.setInt32(position, value);
+    position += 4;
+  } else {
+    buffer[position++] = 0xd3;
+    view.setInt32(position, Math.floor(value / 0x1_0000_0000));
+    view.setUint32(position + 4, value >>> 0);
+    position += 8;
+  }
+}
+
 function content(value: Content | null): void {
   if (value === null) nil();
   else if (typeof value === 'string') text(value);
   else binary(value);
+}
+
+/** `meta` or another small map as MessagePack bytes, valid on their own. */
+export function encodeMap(value: Readonly<Record<string, unknown>>): Uint8Array {
+  position = 0;
+  map(value);
+  return finish();
 }
 
 // Answers.
@@ -241,18 +306,7 @@ export interface Welcome {
 
 export function encodeWelcome(welcome: Welcome): Uint8Array {
   begin(2, controlOps.welcome);
-  const entries = Object.entries(welcome) as [string, string | number | readonly number[]][];
-  reserve(1);
-  buffer[position++] = 0x80 | entries.length;
-  for (const [key, value] of entries) {
-    text(key);
-    if (typeof value === 'string') text(value);
-    else if (typeof value === 'number') uint(value);
-    else {
-      array(value.length);
-      for (const level of value) uint(level);
-    }
-  }
+  map({ ...welcome });
   return finish();
 }
 
@@ -299,7 +353,12 @@ export function encodeMessage(
   return finish();
 }
 
-export function encodeMessageEdited(room: string, from: string, target: number, body: Content | null): Uint8Array {
+export function encodeMessageEdited(
+  room: string,
+  from: string,
+  target: number,
+  body: Content | null,
+): Uint8Array {
   beginEvent(7, eventOps.message_edited, room, from);
   uint(target);
   content(body);
@@ -312,7 +371,13 @@ export function encodeMessageDeleted(room: string, from: string | null, target: 
   return finish();
 }
 
-export function encodeReaction(room: string, from: string, target: number, emoji: string, on: boolean): Uint8Array {
+export function encodeReaction(
+  room: string,
+  from: string,
+  target: number,
+  emoji: string,
+  on: boolean,
+): Uint8Array {
   beginEvent(8, eventOps.reaction, room, from);
   uint(target);
   text(emoji);
@@ -338,9 +403,8 @@ export function encodeRoomUpdated(
   from: string | null,
   changed: Readonly<Record<string, unknown>>,
 ): Uint8Array {
-  const map = encodeMap(changed);
   beginEvent(6, eventOps.room_updated, room, from);
-  raw(map);
+  map(changed);
   return finish();
 }
 
@@ -361,7 +425,10 @@ export function encodeTyping(room: string, user: string, on: boolean): Uint8Arra
 }
 
 /** `marks`: user, delivered seq, read seq. */
-export function encodeReceipts(room: string, marks: readonly (readonly [string, number, number])[]): Uint8Array {
+export function encodeReceipts(
+  room: string,
+  marks: readonly (readonly [string, number, number])[],
+): Uint8Array {
   begin(3, ephemeralOps.receipts);
   text(room);
   array(marks.length);
@@ -396,15 +463,14 @@ export function encodeNotification(
   room: string | null,
   seq: number | null,
   from: string | null,
-  map: Readonly<Record<string, unknown>>,
+  body: Readonly<Record<string, unknown>>,
 ): Uint8Array {
-  const body = encodeMap(map);
   begin(6, ephemeralOps.notification);
   text(kind);
   textOrNil(room);
   uintOrNil(seq);
   textOrNil(from);
-  raw(body);
+  map(body);
   return finish();
 }
 

@@ -4,7 +4,6 @@
 
 import { type Static, type TSchema, Type } from '@sinclair/typebox';
 import { type TypeCheck, TypeCompiler } from '@sinclair/typebox/compiler';
-import { clientOps, controlOps, ephemeralOps, eventOps } from './ops.ts';
 import {
   historyLimitMax,
   identifierBytesMax,
@@ -13,6 +12,7 @@ import {
   messageTypes,
   ridMax,
 } from './limits.ts';
+import { clientOps, controlOps, ephemeralOps, eventOps } from './ops.ts';
 
 const nullable = <T extends TSchema>(schema: T) => Type.Union([schema, Type.Null()]);
 
@@ -21,7 +21,11 @@ export const Identifier = Type.String({
   pattern: `^[A-Za-z0-9_\\-.:@|+]{1,${identifierBytesMax}}$`,
   description: `1 to ${identifierBytesMax} of A-Z a-z 0-9 _ - . : @ | +`,
 });
-export const Uint = Type.Integer({ minimum: 0, maximum: integerMax, description: 'an integer from 0 to 2^53-1' });
+export const Uint = Type.Integer({
+  minimum: 0,
+  maximum: integerMax,
+  description: 'an integer from 0 to 2^53-1',
+});
 export const Rid = Type.Integer({ minimum: 0, maximum: ridMax, description: 'a uint32' });
 export const MessageId = Type.Uint8Array({
   minByteLength: messageIdBytes,
@@ -77,7 +81,9 @@ export const clientFields = {
 export type ClientFrameName = keyof typeof clientFields;
 
 /** A decoded client frame: its name, `rid` and the fields by name. */
-export type ClientFrame<Name extends ClientFrameName = ClientFrameName> = Static<(typeof clientFields)[Name]> & {
+export type ClientFrame<Name extends ClientFrameName = ClientFrameName> = Static<
+  (typeof clientFields)[Name]
+> & {
   readonly name: Name;
   readonly rid: number;
 };
@@ -129,7 +135,12 @@ export const serverFrames = {
   removed: Type.Tuple([
     Type.Literal(controlOps.removed),
     Identifier,
-    Type.Union([Type.Literal('left'), Type.Literal('kicked'), Type.Literal('banned'), Type.Literal('deleted')]),
+    Type.Union([
+      Type.Literal('left'),
+      Type.Literal('kicked'),
+      Type.Literal('banned'),
+      Type.Literal('deleted'),
+    ]),
   ]),
   message: event(eventOps.message, Identifier, MessageId, Text, nullable(Content), Meta),
   message_edited: event(eventOps.message_edited, Identifier, Uint, nullable(Content)),

@@ -35,8 +35,10 @@ export interface Head {
 export interface LogListener {
   /** Events of one room, ascending and dense; `ends[i]` is where event i ends in `bytes`. The bytes are never changed. */
   onEvents(room: string, bytes: Uint8Array, ends: readonly number[]): void;
-  /** An ephemeral payload from any process, this one included. */
-  onEphemeral(channel: string, payload: Uint8Array): void;
+  /** Ephemeral frames of a room, from any process, this one included. */
+  onRoomFrames(room: string, payload: Uint8Array): void;
+  /** Frames for every socket of a user, from any process, this one included. */
+  onUserFrames(user: string, payload: Uint8Array): void;
   /** Events of this room may have been missed: compare the head. */
   onGap(room: string): void;
 }
@@ -48,9 +50,12 @@ export interface Log {
   listen(listener: LogListener): void;
   /** Never throws and never settles before it returns. Appends of one room settle in the order of their seq. */
   append(entry: Append): void;
-  /** Settles once every later event and ephemeral payload of the room will reach the listener. */
-  subscribe(room: string): Promise<void>;
-  unsubscribe(room: string): void;
+  /** Settles once every later event and ephemeral frame of the room will reach the listener. */
+  subscribeRoom(room: string): Promise<void>;
+  unsubscribeRoom(room: string): void;
+  /** As for rooms; nobody waits for it, as what is sent to a user may be lost. */
+  subscribeUser(user: string): void;
+  unsubscribeUser(user: string): void;
   /** Heads in the order asked for. Rejects with StoreUnavailable where they cannot be had. */
   heads(rooms: readonly string[]): Promise<readonly Head[]>;
   /**
@@ -58,8 +63,10 @@ export interface Log {
    * reach back to `seq` (then the store does).
    */
   readAfter(room: string, seq: number, limit: number): Promise<readonly Uint8Array[] | null>;
-  /** To the listeners of every process that is subscribed to the channel (a room or a user); may be lost. */
-  publishEphemeral(channel: string, payload: Uint8Array): void;
+  /** Ephemeral frames to every process that is subscribed to the room; may be lost. */
+  publishToRoom(room: string, payload: Uint8Array): void;
+  /** Frames to every process that is subscribed to the user; may be lost. */
+  publishToUser(user: string, payload: Uint8Array): void;
   /** Null, or why appends fail. */
   fault(): string | null;
   /** Settles what is under way, then lets go. */

@@ -9,6 +9,11 @@ export class StoreUnavailable extends Error {
   override name = 'StoreUnavailable';
 }
 
+/** The store cannot be opened at all: the message is the one line for the operator. */
+export class StoreStartError extends Error {
+  override name = 'StoreStartError';
+}
+
 /** A profile; times in ms. */
 export interface User {
   readonly id: string;

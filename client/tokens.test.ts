@@ -1,0 +1,24 @@
+import { describe, expect, test } from 'bun:test';
+import { expiryOf, renewDelay, Tokens } from './tokens.ts';
+
+describe('tokens', () => {
+  test('are fetched once for all who ask at the same time', async () => {
+    let fetches = 0;
+    const tokens = new Tokens(() => Promise.resolve(`token${++fetches}`));
+    expect(await Promise.all([tokens.get(), tokens.get()])).toEqual(['token1', 'token1']);
+    expect(await tokens.get()).toBe('token2');
+  });
+
+  test('tell their expiry, where they are JWTs', () => {
+    // {"sub":"ü","exp":1700000000} in base64url.
+    expect(expiryOf('e30.eyJzdWIiOiLDvCIsImV4cCI6MTcwMDAwMDAwMH0.x')).toBe(1_700_000_000_000);
+    expect(expiryOf('opaque')).toBeNull();
+    expect(expiryOf('a.%%%.c')).toBeNull();
+  });
+
+  test('are renewed 90 s before the end, or halfway where there is less', () => {
+    expect(renewDelay(900_000)).toBe(810_000);
+    expect(renewDelay(60_000)).toBe(30_000);
+    expect(renewDelay(-5)).toBe(0);
+  });
+});

@@ -1,0 +1,104 @@
+// How one socket gets from a cursor to live in one room, and back when it reads too slowly: the attach without a hole.
+// A subscription is live (on the room's topic) or catching up (fed from the ring, then the log and the store, at the
+// reader's own pace). Called by the subscribe and join handlers, by the hub, and by gateway.ts when a socket drains.
+
+import type { Hub } from './hub.ts';
+import type { HubRoom } from './hub-room.ts';
+import type { Socket } from './socket.ts';
+import { ephemeralTopic, roomTopic } from './topics.ts';
+
+/** Bytes of one piece that a reader is given while it catches up. */
+const pieceBytes = 64 * 1024;
+/** Between two tries where neither log nor store could be read. */
+const retryMs = 1000;
+
+export class Subscription {
+  readonly socket: Socket;
+  readonly room: HubRoom;
+  /** While catching up: the last event given to the socket. */
+  cursor: number;
+  isLive = false;
+  #isReading = false;
+  #isEnded = false;
+  readonly #hub: Hub;
+
+  constructor(hub: Hub, socket: Socket, room: HubRoom, cursor: number) {
+    this.#hub = hub;
+    this.socket = socket;
+    this.room = room;
+    this.cursor = cursor;
+  }
+
+  /**
+   * Gives the socket what it misses until it is level with the room's head, then puts it on the topic. The last step is
+   * synchronous: no event can come between the last one sent and the subscription to the topic.
+   */
+  pump(): void {
+    if (this.isLive || this.#isReading || this.#isEnded) return;
+    const { socket, room } = this;
+    for (;;) {
+      const { engine } = socket;
+      if (engine === null) return;
+      if (this.cursor >= room.head) break;
+      // The rest follows when the socket has drained.
+      if (engine.bufferedBytes() > this.#hub.limits.slowBytes) return;
+      const slice = room.ring.after(this.cursor, pieceBytes);
+      if (slice === null) {
+        this.#readOlder();
+        return;
+      }
+      socket.send(slice.bytes);
+      this.cursor = slice.last;
+    }
+    this.isLive = true;
+    socket.flush();
+    socket.engine?.subscribe(roomTopic(room.id));
+    socket.engine?.subscribe(ephemeralTopic(room.id));
+  }
+
+  /** The ring does not reach back: a page of the log or the store, shared with all who need the same one. */
+  #readOlder(): void {
+    this.#isReading = true;
+    const { room, cursor } = this;
+    this.#hub.readAfter(room, cursor).then(
+      (events) => {
+        this.#isReading = false;
+        if (this.#isEnded) return;
+        for (const { seq, bytes } of events) {
+          if (seq <= this.cursor) continue;
+          this.socket.queue(bytes);
+          this.cursor = seq;
+        }
+        this.socket.flush();
+        if (this.cursor > cursor) this.pump();
+        // Nothing above the cursor although the head is: the events are gone (retention). The client has to start anew.
+        else this.socket.close('slow');
+      },
+      (error: unknown) => {
+        this.#isReading = false;
+        this.#hub.onReadFailed(room, error);
+        this.#hub.clock.after(retryMs, () => this.pump());
+      },
+    );
+  }
+
+  /** Takes a slow reader off the topics; it goes on from here when its socket drains. */
+  fallBehind(): void {
+    if (!this.isLive) return;
+    this.isLive = false;
+    this.cursor = this.room.head;
+    this.#leaveTopics();
+  }
+
+  /** Ends the subscription; nothing of the room is sent any more. */
+  end(): void {
+    this.#isEnded = true;
+    if (this.isLive) this.#leaveTopics();
+    this.isLive = false;
+  }
+
+  #leaveTopics(): void {
+    this.socket.engine?.unsubscribe(ephemeralTopic(this.room.id));
+    this.socket.engine?.unsubscribe(roomTopic(this.room.id));
+  }
+}

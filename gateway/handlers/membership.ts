@@ -1,0 +1,35 @@
+// join_room: makes the user a member and subscribes this socket. leave_room: ends both.
+
+import { isRefusal, refuse } from '../../core/protocol/codes.ts';
+import { type Handler, nothing } from './handling.ts';
+import { checkRoom } from './subscribe.ts';
+
+export const joinRoom: Handler<'join_room'> = async (parts, socket, { room: asked }) => {
+  const id = asked ?? (await parts.users.lastRoom(socket.user.id));
+  if (id === null) return refuse('NOT_FOUND', 'this user was in no room yet');
+  const active = await parts.rooms.open(socket.user.id, id);
+  if (isRefusal(active)) return active;
+  // Before the event, so that nobody becomes a member of a room that then has no place.
+  const full = checkRoom(parts, socket, active);
+  if (full) return full;
+  const room = await parts.rooms.join(socket.user.id, id);
+  if (isRefusal(room)) return room;
+  const refusal = checkRoom(parts, socket, room);
+  if (refusal) return refusal;
+  parts.users.entered(socket.user.id, id);
+  const { epoch, head } = room;
+  if (socket.engine !== null && !socket.subscriptions.has(id)) parts.hub.attach(socket, room, head).pump();
+  return [epoch, head];
+};
+
+export const leaveRoom: Handler<'leave_room'> = async (parts, socket, { room: id }) => {
+  socket.leavingRoom = id;
+  try {
+    const refusal = await parts.rooms.removeMember(socket.user.id, id, socket.user.id);
+    if (refusal) return refusal;
+    parts.hub.detach(socket, id, false);
+    return nothing;
+  } finally {
+    socket.leavingRoom = null;
+  }
+};

@@ -1,0 +1,98 @@
+// One active room of this process: its record, head, ring, cached members and subscriptions. State with the small rules
+// that keep it consistent; hub.ts feeds it events, handlers read it.
+
+import type { RoomEvent } from '../core/protocol/events.ts';
+import { eventOps } from '../core/protocol/ops.ts';
+import { applyChanges, type Member, type Room } from '../core/room.ts';
+import { Lru } from '../core/lru.ts';
+import type { Subscription } from './attach.ts';
+import type { CacheCounts } from './metrics.ts';
+import { Ring } from './ring.ts';
+import type { Socket } from './socket.ts';
+
+/** Memberships cached for a room. */
+const membersCachedMax = 20_000;
+
+export class HubRoom {
+  readonly id: string;
+  record: Room;
+  epoch = 0;
+  /** The last event published here. */
+  head = 0;
+  readonly ring = new Ring();
+  readonly subscriptions = new Map<Socket, Subscription>();
+  /** Users and how they stand to the room; null: no member. Absent: not known here. */
+  readonly #members: Lru<string, Member | null>;
+  /** Members in all, kept by joins and leaves once it was read. */
+  memberCount: number | null = null;
+  /** All member ids where there are few enough, for notifications. */
+  memberIds: readonly string[] | null = null;
+  isDeleted = false;
+  #waiters: { readonly seq: number; readonly resolve: () => void }[] = [];
+
+  constructor(record: Room, memberCounts: CacheCounts) {
+    this.id = record.id;
+    this.record = record;
+    this.#members = new Lru(membersCachedMax, memberCounts);
+  }
+
+  /** Undefined where it has to be read first. */
+  member(user: string): Member | null | undefined {
+    return this.#members.get(user);
+  }
+
+  /** Keeps what was read, unless an event was faster. */
+  learnMember(user: string, member: Member | null): void {
+    if (this.#members.has(user)) return;
+    this.#members.set(user, member);
+  }
+
+  /** Settles when the head has reached `seq`. */
+  waitFor(seq: number): Promise<void> {
+    return new Promise((resolve) => this.#waiters.push({ seq, resolve }));
+  }
+
+  /** Lets those go on whose event is here, or all of them. */
+  settleWaiters(isEnded = false): void {
+    if (this.#waiters.length === 0) return;
+    const reached = this.#waiters.filter(({ seq }) => isEnded || seq <= this.head);
+    this.#waiters = this.#waiters.filter((waiter) => !reached.includes(waiter));
+    for (const { resolve } of reached) resolve();
+  }
+
+  /** Folds an event into ring, members and record. */
+  apply(event: RoomEvent): void {
+    switch (event.op) {
+      case eventOps.message_edited:
+        this.ring.foldEdit(event.target, event.content);
+        break;
+      case eventOps.message_deleted:
+        this.ring.foldDelete(event.target);
+        break;
+      case eventOps.user_joined:
+        if (this.memberCount !== null && !this.#members.get(event.user)) this.memberCount++;
+        this.#members.set(event.user, { role: event.role, muted: false, joinedAt: event.ts });
+        this.memberIds = null;
+        break;
+      case eventOps.user_left:
+        if (this.memberCount !== null) this.memberCount--;
+        this.#members.set(event.user, null);
+        this.memberIds = null;
+        break;
+      case eventOps.room_updated: {
+        this.record = applyChanges(this.record, event.changed);
+        const { member } = event.changed;
+        const known = member && this.#members.get(member.user);
+        if (member && known) this.#members.set(member.user, { ...known, role: member.role, muted: member.muted });
+        if (event.changed.deleted) this.isDeleted = true;
+        break;
+      }
+      case eventOps.epoch_started:
+        this.epoch = event.epoch;
+        break;
+      case eventOps.message:
+      case eventOps.reaction:
+        break;
+    }
+  }
+}

@@ -1,0 +1,448 @@
+// The rooms of this process: hears the log, gives every event to the room's sockets once and in order, fills holes, and
+// keeps ring, record and members of active rooms. Called by the log (as its listener), the handlers and rooms.ts.
+// It never appends and never decides who may do what.
+
+import type { Clock } from '../core/clock.ts';
+import { encodeRemoved, type RemovedReason } from '../core/protocol/encode.ts';
+import { decodeEvent, type RoomEvent } from '../core/protocol/events.ts';
+import { historyBytesMax, historyLimitMax } from '../core/protocol/limits.ts';
+import { eventOps } from '../core/protocol/ops.ts';
+import { readOp, readSeq } from '../core/protocol/stamp.ts';
+import { Subscription } from './attach.ts';
+import type { Engine } from './engine/engine.ts';
+import { HubRoom } from './hub-room.ts';
+import type { PlacedEvent } from './ring.ts';
+import type { Log, LogListener } from './log/log.ts';
+import type { Logger } from './logger.ts';
+import type { CacheCounts, Metrics } from './metrics.ts';
+import type { Socket } from './socket.ts';
+import type { EventPage, Store } from './store/store.ts';
+import { ephemeralTopic, roomTopic } from './topics.ts';
+
+/** A room without sockets stays warm this long. */
+const idleMs = 30_000;
+/** Rooms that are kept warm without sockets; the longest idle go first. */
+const idleRoomsMax = 10_000;
+/** A page read for one reader serves the others that come within this time. */
+const pageKeptMs = 5000;
+/** Pages start at multiples of this, so that readers with near cursors share them. */
+const pageAlignment = 64;
+/** Between two tries to fill a hole. */
+const fillRetryMs = 500;
+
+/** An event that was appended here and is not heard after this long is read instead. */
+const reachMs = 100;
+
+export interface HubLimits {
+  /** Bytes of a room's ring. */
+  readonly ringBytesMax: number;
+  /** Unsent bytes above which a socket is taken off the topics. */
+  readonly slowBytes: number;
+}
+
+/** Told of who comes to a room's sockets and who goes. */
+export interface HubObserver {
+  onAttached(room: HubRoom, socket: Socket): void;
+  onDetached(room: HubRoom, socket: Socket, isGone: boolean): void;
+  onUserFrames(user: string, payload: Uint8Array): void;
+}
+
+export interface HubParts {
+  readonly log: Log;
+  readonly store: Store;
+  readonly clock: Clock;
+  readonly logger: Logger;
+  readonly metrics: Metrics;
+  readonly limits: HubLimits;
+}
+
+export class Hub implements LogListener {
+  readonly clock: Clock;
+  readonly limits: HubLimits;
+  readonly #log: Log;
+  readonly #store: Store;
+  readonly #logger: Logger;
+  readonly #metrics: Metrics;
+  readonly #roomCache: CacheCounts;
+  readonly #historyCache: CacheCounts;
+  #engine: Engine | null = null;
+  #observer: HubObserver | null = null;
+  /** Called when enough was published that some socket may have become slow. */
+  #onPressure: () => void = () => {};
+  #publishedBytes = 0;
+  readonly #rooms = new Map<string, HubRoom>();
+  readonly #loading = new Map<string, Promise<HubRoom | null>>();
+  /** The highest seq heard of a room that is still loading or has a hole. */
+  readonly #wanted = new Map<string, number>();
+  readonly #filling = new Set<string>();
+  readonly #idle = new Map<string, number>();
+  readonly #pages = new Map<string, Promise<readonly PlacedEvent[]>>();
+  readonly #memberReads = new Map<HubRoom, MemberRead>();
+
+  constructor(parts: HubParts) {
+    this.#log = parts.log;
+    this.#store = parts.store;
+    this.clock = parts.clock;
+    this.#logger = parts.logger;
+    this.#metrics = parts.metrics;
+    this.#roomCache = parts.metrics.cache('rooms');
+    this.#historyCache = parts.metrics.cache('history');
+    this.limits = parts.limits;
+    this.#log.listen(this);
+    this.clock.every(idleMs / 3, () => this.#dropIdle());
+  }
+
+  /** Connects the hub with what publishes and what listens; once, before the first socket. */
+  connect(engine: Engine, observer: HubObserver, onPressure: () => void): void {
+    this.#engine = engine;
+    this.#observer = observer;
+    this.#onPressure = onPressure;
+  }
+
+  get roomCount(): number {
+    return this.#rooms.size;
+  }
+
+  /** The room where it and this user's membership are known here, without waiting; else null: `open` it. */
+  warm(id: string, user: string): HubRoom | null {
+    const room = this.#rooms.get(id);
+    return room !== undefined && room.member(user) !== undefined ? room : null;
+  }
+
+  /** The room with this user's membership read; null where there is no such room. Rejects with StoreUnavailable. */
+  async open(id: string, user: string): Promise<HubRoom | null> {
+    const room = await this.#load(id);
+    if (room !== null && room.member(user) === undefined) {
+      await this.#readMember(room, user);
+      if (room.isDeleted) return null;
+    }
+    return room;
+  }
+
+  /** The room as far as it is active here. */
+  active(id: string): HubRoom | undefined {
+    return this.#rooms.get(id);
+  }
+
+  #load(id: string): HubRoom | Promise<HubRoom | null> {
+    const room = this.#rooms.get(id);
+    if (room !== undefined) {
+      this.#roomCache.hits++;
+      if (this.#idle.has(id)) this.#idle.set(id, this.clock.now());
+      return room;
+    }
+    let loading = this.#loading.get(id);
+    if (loading === undefined) {
+      this.#roomCache.misses++;
+      loading = this.#loadRoom(id).finally(() => this.#loading.delete(id));
+      this.#loading.set(id, loading);
+    }
+    return loading;
+  }
+
+  /** Subscribed first, then the head, then the record: nothing that comes after the head can be missed. */
+  async #loadRoom(id: string): Promise<HubRoom | null> {
+    await this.#log.subscribeRoom(id);
+    try {
+      const [head] = await this.#log.heads([id]);
+      const record = await this.#store.room(id);
+      if (record === null || head === undefined) {
+        this.#wanted.delete(id);
+        this.#log.unsubscribeRoom(id);
+        return null;
+      }
+      const room = new HubRoom(record, this.#metrics.cache('members'));
+      room.epoch = head.epoch;
+      room.head = head.seq;
+      this.#rooms.set(id, room);
+      this.#idle.set(id, this.clock.now());
+      // What was heard while loading and is not below the head is read like a hole.
+      this.#fillTo(room, this.#wanted.get(id) ?? 0);
+      return room;
+    } catch (error) {
+      this.#log.unsubscribeRoom(id);
+      throw error;
+    }
+  }
+
+  /** All that are asked for within a turn are read at once. */
+  #readMember(room: HubRoom, user: string): Promise<void> {
+    const waiting = this.#memberReads.get(room);
+    if (waiting !== undefined) {
+      waiting.users.add(user);
+      return waiting.done;
+    }
+    const users = new Set([user]);
+    const done = new Promise<void>((resolve, reject) => {
+      this.clock.atTurnEnd(() => {
+        this.#memberReads.delete(room);
+        this.#store.memberships(room.id, [...users]).then((members) => {
+          for (const each of users) room.learnMember(each, members.get(each) ?? null);
+          resolve();
+        }, reject);
+      });
+    });
+    this.#memberReads.set(room, { users, done });
+    return done;
+  }
+
+  /** Settles once the event is published here: what was appended may still be on its way. */
+  reached(room: HubRoom, seq: number): Promise<void> {
+    if (room.head >= seq || this.#rooms.get(room.id) !== room) return Promise.resolve();
+    this.clock.after(reachMs, () => this.#fillTo(room, seq));
+    return room.waitFor(seq);
+  }
+
+  // Events from the log.
+
+  onEvents(id: string, bytes: Uint8Array, ends: readonly number[]): void {
+    const last = readSeq(bytes, ends.length > 1 ? (ends[ends.length - 2] as number) : 0);
+    const room = this.#rooms.get(id);
+    if (room === undefined) {
+      if (this.#loading.has(id)) this.#wanted.set(id, Math.max(this.#wanted.get(id) ?? 0, last));
+      return;
+    }
+    const first = readSeq(bytes);
+    if (this.#filling.has(id) || (first > room.head + 1 && readOp(bytes) !== eventOps.epoch_started)) {
+      this.#fillTo(room, last);
+      return;
+    }
+    if (last <= room.head) return;
+    // A double of what is known already may stand in front.
+    let skip = 0;
+    while (skip < ends.length && readSeq(bytes, skip === 0 ? 0 : (ends[skip - 1] as number)) <= room.head) skip++;
+    if (skip === 0) this.#accept(room, bytes, ends);
+    else {
+      const start = ends[skip - 1] as number;
+      this.#accept(room, bytes.subarray(start), ends.slice(skip).map((end) => end - start));
+    }
+  }
+
+  /** Publishes events that follow on the head. Whoever is removed by one of them does not get the next. */
+  #accept(room: HubRoom, bytes: Uint8Array, ends: readonly number[]): void {
+    let from = 0;
+    let start = 0;
+    for (let i = 0; i < ends.length; i++) {
+      const end = ends[i] as number;
+      const op = readOp(bytes, start);
+      if (op >= eventOps.user_joined) {
+        this.#publish(room, bytes, ends, from, i + 1);
+        from = i + 1;
+        this.#applyMembership(room, decodeEvent(bytes.subarray(start, end)));
+      }
+      start = end;
+    }
+    this.#publish(room, bytes, ends, from, ends.length);
+    room.settleWaiters();
+  }
+
+  /** Events `from` up to `to` (exclusive) of a batch: to the topic as one payload, and into the ring. */
+  #publish(room: HubRoom, bytes: Uint8Array, ends: readonly number[], from: number, to: number): void {
+    if (from === to) return;
+    const start = from === 0 ? 0 : (ends[from - 1] as number);
+    const end = ends[to - 1] as number;
+    const whole = start === 0 && end === bytes.length;
+    const payload = whole ? bytes : bytes.subarray(start, end);
+    const first = readSeq(bytes, start);
+    // A jump (epoch_started) has nothing to do with what the ring held.
+    if (first !== room.head + 1) room.ring.clear();
+    room.head = first + (to - from) - 1;
+    if (room.subscriptions.size > 0) {
+      this.#engine?.publish(roomTopic(room.id), payload);
+      this.#press(payload.length);
+    }
+    room.ring.add(first, payload, whole ? ends : ends.slice(from, to).map((at) => at - start), this.limits.ringBytesMax);
+    for (let i = from, at = start; i < to; i++) {
+      const op = readOp(bytes, at);
+      const next = ends[i] as number;
+      if (op === eventOps.message_edited || op === eventOps.message_deleted) {
+        room.apply(decodeEvent(bytes.subarray(at, next)));
+      }
+      at = next;
+    }
+  }
+
+  #applyMembership(room: HubRoom, event: RoomEvent): void {
+    room.apply(event);
+    if (event.op === eventOps.user_left) {
+      this.#removeUser(room, event.user, event.from === event.user ? 'left' : 'kicked');
+    } else if (event.op === eventOps.room_updated) {
+      if (event.changed.deleted) this.#removeAll(room, 'deleted', () => true);
+      else if (event.changed.public === false) {
+        this.#removeAll(room, 'kicked', ({ user }) => room.member(user.id) === null);
+      }
+      if (room.isDeleted) this.#drop(room);
+    }
+  }
+
+  #removeUser(room: HubRoom, user: string, reason: RemovedReason): void {
+    this.#removeAll(room, reason, (socket) => socket.user.id === user);
+  }
+
+  #removeAll(room: HubRoom, reason: RemovedReason, isMeant: (socket: Socket) => boolean): void {
+    for (const socket of [...room.subscriptions.keys()]) {
+      if (!isMeant(socket)) continue;
+      this.detach(socket, room.id, false);
+      if (socket.leavingRoom !== room.id) socket.queue(encodeRemoved(room.id, reason));
+    }
+  }
+
+  onRoomFrames(id: string, payload: Uint8Array): void {
+    const room = this.#rooms.get(id);
+    if (room === undefined || room.subscriptions.size === 0) return;
+    this.#engine?.publish(ephemeralTopic(id), payload);
+    this.#press(payload.length);
+  }
+
+  onUserFrames(user: string, payload: Uint8Array): void {
+    this.#observer?.onUserFrames(user, payload);
+  }
+
+  onGap(id: string): void {
+    const room = this.#rooms.get(id);
+    if (room === undefined) return;
+    this.#log.heads([id]).then(
+      ([head]) => {
+        if (head !== undefined && head.seq > room.head) this.#fillTo(room, head.seq);
+      },
+      (error: unknown) => {
+        this.onReadFailed(room, error);
+        this.clock.after(fillRetryMs, () => this.onGap(id));
+      },
+    );
+  }
+
+  #press(bytes: number): void {
+    this.#publishedBytes += bytes;
+    // A socket cannot have got slow by fewer bytes than this.
+    if (this.#publishedBytes < this.limits.slowBytes / 2) return;
+    this.#publishedBytes = 0;
+    this.clock.atTurnEnd(this.#onPressure);
+  }
+
+  // Holes.
+
+  #fillTo(room: HubRoom, seq: number): void {
+    if (seq <= room.head) {
+      this.#wanted.delete(room.id);
+      return;
+    }
+    this.#wanted.set(room.id, Math.max(this.#wanted.get(room.id) ?? 0, seq));
+    if (this.#filling.has(room.id)) return;
+    this.#filling.add(room.id);
+    this.#metrics.holesFilled++;
+    void this.#fill(room);
+  }
+
+  /** Reads on from the head until everything that was heard of is published. */
+  async #fill(room: HubRoom): Promise<void> {
+    while (this.#rooms.get(room.id) === room && room.head < (this.#wanted.get(room.id) ?? 0)) {
+      try {
+        const events = await this.#readFrom(room.id, room.head);
+        const head = room.head;
+        for (const { seq, bytes } of events) {
+          if (seq === room.head + 1 || (seq > room.head && readOp(bytes) === eventOps.epoch_started)) {
+            this.#accept(room, bytes, [bytes.length]);
+          }
+        }
+        if (room.head === head) throw new Error('the events after the head are not there');
+      } catch (error) {
+        this.onReadFailed(room, error);
+        await new Promise<void>((resolve) => this.clock.after(fillRetryMs, resolve));
+      }
+    }
+    this.#wanted.delete(room.id);
+    this.#filling.delete(room.id);
+  }
+
+  onReadFailed(room: HubRoom, error: unknown): void {
+    this.#logger.warn({ room: room.id, err: error }, 'events could not be read; trying again');
+  }
+
+  async #readFrom(id: string, seq: number): Promise<readonly PlacedEvent[]> {
+    const recent = await this.#log.readAfter(id, seq, historyLimitMax);
+    const events = recent ?? (await this.#store.page(id, null, seq, historyLimitMax, historyBytesMax)).events;
+    return events.map((bytes) => ({ seq: readSeq(bytes), bytes }));
+  }
+
+  /** Events after `seq`, for readers that catch up: one read serves all that come within a few seconds. */
+  async readAfter(room: HubRoom, seq: number): Promise<readonly PlacedEvent[]> {
+    const start = seq - (seq % pageAlignment);
+    const key = `${start} ${room.id}`;
+    let page = this.#pages.get(key);
+    if (page === undefined) {
+      page = this.#readFrom(room.id, start);
+      this.#pages.set(key, page);
+      const forget = () => this.#pages.delete(key);
+      page.then(() => this.clock.after(pageKeptMs, forget), forget);
+    }
+    const events = await page;
+    // A page cut by its bytes may end below the reader: then it reads from its own place.
+    if ((events[events.length - 1]?.seq ?? 0) > seq) return events;
+    return this.#readFrom(room.id, seq);
+  }
+
+  /** The newest events: from the ring where it holds enough, else from the store, which fills the ring. */
+  async newest(room: HubRoom, limit: number, bytesMax: number): Promise<EventPage> {
+    const cached = room.ring.newest(limit, bytesMax);
+    if (cached !== null) {
+      this.#historyCache.hits++;
+      return cached;
+    }
+    this.#historyCache.misses++;
+    const page = await this.#store.page(room.id, null, null, limit, bytesMax);
+    const placed = page.events.map((bytes) => ({ seq: readSeq(bytes), bytes }));
+    room.ring.prepend(placed, room.head, !page.more, this.limits.ringBytesMax);
+    return page;
+  }
+
+  // Sockets.
+
+  /** Puts a socket into a room with a cursor; `pump` it afterwards. Replaces an earlier subscription. */
+  attach(socket: Socket, room: HubRoom, cursor: number): Subscription {
+    socket.subscriptions.get(room.id)?.end();
+    const isNew = !room.subscriptions.has(socket);
+    const subscription = new Subscription(this, socket, room, cursor);
+    socket.subscriptions.set(room.id, subscription);
+    room.subscriptions.set(socket, subscription);
+    this.#idle.delete(room.id);
+    if (isNew) this.#observer?.onAttached(room, socket);
+    return subscription;
+  }
+
+  /** Answers whether the socket was subscribed. `isGone`: because it closed. */
+  detach(socket: Socket, id: string, isGone: boolean): boolean {
+    const subscription = socket.subscriptions.get(id);
+    if (subscription === undefined) return false;
+    subscription.end();
+    socket.subscriptions.delete(id);
+    const { room } = subscription;
+    room.subscriptions.delete(socket);
+    if (room.subscriptions.size === 0 && this.#rooms.get(id) === room) this.#idle.set(id, this.clock.now());
+    this.#observer?.onDetached(room, socket, isGone);
+    return true;
+  }
+
+  #dropIdle(): void {
+    const before = this.clock.now() - idleMs;
+    let over = this.#idle.size - idleRoomsMax;
+    for (const [id, since] of this.#idle) {
+      if (since > before && over <= 0) continue;
+      over--;
+      const room = this.#rooms.get(id);
+      if (room) this.#drop(room);
+    }
+  }
+
+  #drop(room: HubRoom): void {
+    this.#rooms.delete(room.id);
+    this.#idle.delete(room.id);
+    this.#log.unsubscribeRoom(room.id);
+    room.settleWaiters(true);
+  }
+}
+
+interface MemberRead {
+  readonly users: Set<string>;
+  readonly done: Promise<void>;
+}

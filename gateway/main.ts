@@ -1,0 +1,242 @@
+// The whole wiring on one screen: config, parts, listen, drain. The only file that makes parts; everything else gets its
+// own passed in.
+
+import { fileURLToPath } from 'node:url';
+import packageJson from '../package.json' with { type: 'json' };
+import type { Level } from '../core/protocol/frames.ts';
+import { createProxyRules } from './address.ts';
+import { createAuth } from './auth.ts';
+import { systemClock as clock, systemRandom as random } from './clock.ts';
+import { ackLevels, type Config, ConfigError, configWarnings, helpText, loadConfig, printConfig } from './config.ts';
+import { drainSockets } from './drain.ts';
+import { startBun } from './engine/bun.ts';
+import { Gateway } from './gateway.ts';
+import { Heartbeat } from './heartbeat.ts';
+import { createHttp } from './http/http.ts';
+import { bodyBytesMax } from './http/limits.ts';
+import { Hub } from './hub.ts';
+import { MemoryLog } from './log/memory.ts';
+import { createLogger } from './logger.ts';
+import { createMetrics } from './metrics.ts';
+import { Notifications } from './notifications.ts';
+import { Presence } from './presence.ts';
+import { Receipts } from './receipts.ts';
+import { Rooms } from './rooms.ts';
+import { sweepSlow } from './slow.ts';
+import { openSqliteStore } from './store/sqlite.ts';
+import { StoreStartError } from './store/store.ts';
+import { Typing } from './typing.ts';
+import { Upgrades } from './upgrade.ts';
+import { Users } from './users.ts';
+
+const { version } = packageJson;
+/** Bytes of a room's ring. */
+const ringBytesMax = 64 * 1024;
+/** A reader is slow at this part of MAX_BACKLOG_BYTES. */
+const slowShare = 1 / 4;
+/** The engine cuts what is this many times over our own limit, which comes first. */
+const engineShare = 2;
+/** A message so many times over MAX_FRAME_BYTES is cut by the engine; below that it is answered with 1009. */
+const engineFrames = 4;
+
+async function start(config: Config): Promise<void> {
+  const logger = createLogger(config);
+  for (const warning of configWarnings(config)) logger.warn(warning);
+  const metrics = createMetrics(version);
+  const store = await openSqliteStore({ dataDir: config.dataDir });
+  const log = new MemoryLog(store, clock, {
+    onCommit(events, seconds) {
+      metrics.appends.appended += events;
+      metrics.observeAppendBatch(events);
+      metrics.observeCommit(seconds);
+    },
+    onRepeated: () => metrics.appends.repeated++,
+    onCommitFailed(events, err) {
+      metrics.appends.unavailable += events;
+      logger.error({ err, events }, 'a commit failed');
+    },
+  });
+
+  const slowBytes = config.maxBacklogBytes * slowShare;
+  const hub = new Hub({ log, store, clock, logger, metrics, limits: { ringBytesMax, slowBytes } });
+  const users = new Users({ rates: config, store, clock, logger, metrics });
+  const presence = new Presence({
+    clock,
+    log,
+    users,
+    graceMs: config.presenceGraceMs,
+    roomMax: config.presenceRoomMax,
+  });
+  const receipts = new Receipts({ clock, log, store, logger, metrics });
+  const typing = new Typing(clock, log);
+  const notifications = new Notifications({
+    clock,
+    log,
+    store,
+    users,
+    receipts,
+    logger,
+    roomMax: config.notifyRoomMax,
+  });
+  const ackLevel = Math.max(ackLevels[config.ack], log.levels[0] as Level) as Level;
+  const rooms = new Rooms({
+    clock,
+    random,
+    hub,
+    log,
+    store,
+    users,
+    receipts,
+    typing,
+    notifications,
+    ackLevel,
+    contentBytesMax: config.maxContentBytes,
+  });
+  const auth = await createAuth({ config, store, clock, random, logger });
+
+  const gateway = new Gateway(
+    {
+      auth,
+      clock,
+      hub,
+      log,
+      metrics,
+      presence,
+      receipts,
+      rooms,
+      store,
+      typing,
+      users,
+      ackLevel,
+      roomSocketsMax: config.maxRoomConnections,
+    },
+    {
+      serverId: config.serverId,
+      version,
+      heartbeatMs: config.heartbeatMs,
+      frameBytesMax: config.maxFrameBytes,
+      socketsMax: config.maxConnections,
+    },
+    logger,
+  );
+  let isDraining = false;
+  const upgrades = new Upgrades({
+    config,
+    auth,
+    proxies: createProxyRules(config.trustProxy),
+    users,
+    clock,
+    random,
+    metrics,
+    socketParts: { clock, metrics, backlogBytesMax: config.maxBacklogBytes },
+    isDraining: () => isDraining,
+  });
+  const http = createHttp({
+    config,
+    store,
+    auth,
+    rooms,
+    presence,
+    closeSession: (session) => gateway.closeSession(session),
+    metrics,
+    logger,
+    clock,
+    random,
+    health: { draining: () => isDraining, fault: () => log.fault() },
+    version,
+    webDir: fileURLToPath(new URL('../web/dist', import.meta.url)),
+  });
+
+  const engine = await startBun(
+    {
+      host: config.host,
+      port: config.port,
+      messageBytesMax: config.maxFrameBytes * engineFrames,
+      backlogBytesMax: config.maxBacklogBytes * engineShare,
+      bodyBytesMax: bodyBytesMax(config),
+      ...(config.tlsCert !== undefined && config.tlsKey !== undefined
+        ? { tls: { certFile: config.tlsCert, keyFile: config.tlsKey } }
+        : {}),
+    },
+    {
+      onRequest: (request, address) => http.fetch(request, address),
+      onUpgrade: (request) => upgrades.onUpgrade(request),
+      onOpen: (socket) => gateway.onOpen(socket),
+      onMessage: (socket, message) => gateway.onMessage(socket, message),
+      onWritable: (socket) => gateway.onWritable(socket),
+      onPong: (socket) => gateway.onPong(socket),
+      onClose: (socket, code) => gateway.onClose(socket, code),
+    },
+  );
+  hub.connect(
+    engine,
+    {
+      onAttached: (room, socket) => presence.attached(room, socket),
+      onDetached: (room, socket, isGone) => presence.detached(room, socket, isGone),
+      onUserFrames: (user, payload) => notifications.deliver(user, payload),
+    },
+    () => sweepSlow(gateway.sockets, { slowBytes, backlogBytesMax: config.maxBacklogBytes }, metrics),
+  );
+  new Heartbeat(gateway.sockets, clock, config.heartbeatMs);
+  printReady(config, engine.port);
+
+  async function drain(): Promise<void> {
+    if (isDraining) return;
+    isDraining = true;
+    logger.info({ sockets: gateway.sockets.size }, 'draining');
+    // Whatever hangs does not keep the process for longer than it was given.
+    clock.after(config.drainSeconds * 1000 + drainSlackMs, () => {
+      logger.error('the drain took too long');
+      process.exit(1);
+    });
+    await drainSockets({ sockets: gateway.sockets, clock, random, drainSeconds: config.drainSeconds });
+    await log.close();
+    await receipts.close();
+    await users.flush();
+    await engine.stop();
+    await store.close();
+    logger.info('drained');
+    process.exit(0);
+  }
+  process.on('SIGTERM', () => void drain());
+  process.on('SIGINT', () => void drain());
+}
+
+/** Beyond DRAIN_SECONDS, for the last flush. */
+const drainSlackMs = 2000;
+
+function printReady(config: Config, port: number): void {
+  const isTls = config.tlsCert !== undefined;
+  const host = config.host === '0.0.0.0' || config.host === '::' ? 'localhost' : config.host;
+  const address = `${host}:${port}`;
+  process.stdout.write(
+    [
+      '',
+      `  Parley ${version} is ready.`,
+      '',
+      `  Chat page    ${isTls ? 'https' : 'http'}://${address}/`,
+      `  WebSocket    ${isTls ? 'wss' : 'ws'}://${address}/ws   (subprotocol parley.v1)`,
+      `  HTTP API     ${isTls ? 'https' : 'http'}://${address}/openapi.json`,
+      `  Data         ${config.dataDir}`,
+      '',
+      '',
+    ].join('\n'),
+  );
+}
+
+/** What an operator causes is one line; the rest is a bug and keeps its stack. */
+function fail(error: unknown): never {
+  const isOperators = error instanceof ConfigError || error instanceof StoreStartError;
+  const isPort = error instanceof Error && 'code' in error && error.code === 'EADDRINUSE';
+  if (isOperators || isPort) process.stderr.write(`parley: ${(error as Error).message}\n`);
+  else process.stderr.write(`parley: ${error instanceof Error ? (error.stack ?? error.message) : String(error)}\n`);
+  process.exit(1);
+}
+
+try {
+  if (process.argv.includes('--help')) process.stdout.write(`${helpText()}\n`);
+  else if (process.argv.includes('--print-config')) process.stdout.write(`${printConfig(loadConfig())}\n`);
+  else await start(loadConfig());
+} catch (error) {
+  fail(error);
+}

@@ -1,0 +1,150 @@
+// What the gateway knows of one socket (a Socket), of one user with sockets here (a UserState), and how answers leave:
+// everything for a socket within a turn as one WebSocket message. Holds state only; gateway.ts and handlers act on it.
+
+import type { Budget } from '../core/budget.ts';
+import type { Clock } from '../core/clock.ts';
+import { type CloseName, closes, type ErrorCode, errors, type Refusal, retryable } from '../core/protocol/codes.ts';
+import { concatFrames, encodeError, encodeOk } from '../core/protocol/encode.ts';
+import { refusalsMax, refusalWindowMs } from '../core/protocol/limits.ts';
+import type { Subscription } from './attach.ts';
+import type { EngineSocket } from './engine/engine.ts';
+import type { Metrics } from './metrics.ts';
+
+/** A user with at least one socket on this process, or who had one a moment ago. */
+export interface UserState {
+  readonly id: string;
+  readonly sockets: Set<Socket>;
+  readonly messageBudget: Budget;
+  readonly groupBudget: Budget;
+}
+
+/** Whose socket it is, as the token says. */
+export interface Identity {
+  readonly user: UserState;
+  /** The login: claim `sid`, or one made for this socket where the token has none. */
+  readonly session: string;
+  readonly expiresAt: number;
+}
+
+/** What all sockets of a process share. */
+export interface SocketParts {
+  readonly clock: Clock;
+  readonly metrics: Metrics;
+  readonly backlogBytesMax: number;
+}
+
+/** Default for `retry_after_ms` where the refusal does not know better. */
+const retryAfterMsDefault = 1000;
+/** After a close frame the peer has this long to read what is left. */
+const closeGraceMs = 5000;
+
+export class Socket {
+  readonly user: UserState;
+  readonly session: string;
+  expiresAt: number;
+  readonly subscriptions = new Map<string, Subscription>();
+  /** Room operations that wait, by room: a later one of the same room waits for them. */
+  readonly busyRooms = new Map<string, Promise<unknown>>();
+  /** An `authenticate` under way: everything waits for it. */
+  authenticating: Promise<unknown> | null = null;
+  isAway = false;
+  isExpiryTold = false;
+  lastHeard: number;
+  inFlight = 0;
+  inFlightBytes = 0;
+  /** The room whose `leave_room` this socket waits for: it is not told `removed`. */
+  leavingRoom: string | null = null;
+  readonly #parts: SocketParts;
+  #engine: EngineSocket<Socket> | null = null;
+  #queue: Uint8Array[] = [];
+  #refusals = 0;
+  #refusalsSince = 0;
+
+  constructor(identity: Identity, parts: SocketParts) {
+    this.user = identity.user;
+    this.session = identity.session;
+    this.expiresAt = identity.expiresAt;
+    this.#parts = parts;
+    this.lastHeard = parts.clock.now();
+  }
+
+  opened(engine: EngineSocket<Socket>): void {
+    this.#engine = engine;
+  }
+
+  /** The engine's handle; null before the open and once the socket is closed or closing. */
+  get engine(): EngineSocket<Socket> | null {
+    return this.#engine;
+  }
+
+  /** A request has its answer. */
+  finish(bytes: number): void {
+    this.inFlight--;
+    this.inFlightBytes -= bytes;
+  }
+
+  /** Queues a frame; it leaves at the end of this turn, or with the next `flush`. */
+  queue(frame: Uint8Array): void {
+    if (this.#engine === null) return;
+    this.#queue.push(frame);
+    if (this.#queue.length === 1) this.#parts.clock.atTurnEnd(() => this.flush());
+  }
+
+  /** Sends what is queued, now. */
+  flush(): void {
+    if (this.#queue.length === 0) return;
+    this.#parts.metrics.framesOut += this.#queue.length;
+    const payload = concatFrames(this.#queue);
+    this.#queue = [];
+    this.send(payload);
+  }
+
+  /** Sends a payload at once, after what is queued. */
+  send(payload: Uint8Array): void {
+    this.flush();
+    const engine = this.#engine;
+    if (engine === null) return;
+    const result = engine.send(payload);
+    if (result !== 'sent' && engine.bufferedBytes() > this.#parts.backlogBytesMax) this.close('slow');
+  }
+
+  ok(rid: number, ...fields: readonly (number | boolean)[]): void {
+    if (rid > 0) this.queue(encodeOk(rid, ...fields));
+  }
+
+  /** Answers an error; too many of them end the socket. */
+  refuse(rid: number, refusal: Refusal): void {
+    const { code } = refusal;
+    this.#parts.metrics.refusals[code]++;
+    const retryAfterMs = retryable.has(code) ? (refusal.retryAfterMs ?? retryAfterMsDefault) : null;
+    this.queue(encodeError(rid, code, refusal.message ?? errors[code].sentence, retryAfterMs));
+    if (isServersFault(code)) return;
+    const now = this.#parts.clock.now();
+    if (now - this.#refusalsSince > refusalWindowMs) {
+      this.#refusals = 0;
+      this.#refusalsSince = now;
+    }
+    if (++this.#refusals > refusalsMax) this.close('refused');
+  }
+
+  /** Sends what is queued and a close frame; a peer that does not read is cut off after a while. */
+  close(name: CloseName): void {
+    const engine = this.#engine;
+    if (engine === null) return;
+    if (this.#queue.length > 0) engine.send(concatFrames(this.#queue));
+    this.closed();
+    if (name === 'slow') this.#parts.metrics.slowReaders++;
+    engine.close(closes[name].code, name);
+    this.#parts.clock.after(closeGraceMs, () => engine.terminate());
+  }
+
+  /** Nothing is sent from here on. */
+  closed(): void {
+    this.#engine = null;
+    this.#queue = [];
+  }
+}
+
+function isServersFault(code: ErrorCode): boolean {
+  return code === 'UNAVAILABLE' || code === 'INTERNAL' || code === 'SHUTTING_DOWN';
+}

@@ -1,0 +1,24 @@
+// All calls of the embedded database over one connection. Called by the worker; sqlite.ts knows it by its type.
+
+import type { Database } from 'bun:sqlite';
+import { prepareAccounts } from './sqlite-accounts.ts';
+import { prepareCommit } from './sqlite-commit.ts';
+import { prepareEvents } from './sqlite-events.ts';
+import { prepareMarks } from './sqlite-marks.ts';
+import { prepareRooms } from './sqlite-rooms.ts';
+
+export function prepareMethods(db: Database) {
+  const selectOne = db.prepare('SELECT count(*) FROM sqlite_schema');
+  return {
+    ...prepareAccounts(db),
+    ...prepareRooms(db),
+    ...prepareCommit(db),
+    ...prepareEvents(db),
+    ...prepareMarks(db),
+    check(): void {
+      selectOne.get();
+    },
+  };
+}
+
+export type SqliteMethods = ReturnType<typeof prepareMethods>;

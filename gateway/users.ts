@@ -1,0 +1,124 @@
+// The users with sockets on this process: their rates, which outlive a reconnect, and when they were last seen. Called by
+// gateway.ts at open and close, by presence and notifications. Knows nothing of rooms but the one a user was in last.
+
+import { Budget } from '../core/budget.ts';
+import type { Clock } from '../core/clock.ts';
+import type { Logger } from './logger.ts';
+import type { Metrics } from './metrics.ts';
+import type { Socket, UserState } from './socket.ts';
+import type { Store } from './store/store.ts';
+
+/** Between two writes of `last_seen`. */
+const touchMs = 1000;
+/** Between two looks for users that can be forgotten. */
+const forgetMs = 10_000;
+
+export interface UserRates {
+  readonly messageRate: number;
+  readonly messageBurst: number;
+  readonly groupMessageRate: number;
+}
+
+interface Touch {
+  lastSeen: number;
+  room: string | null;
+}
+
+export class Users {
+  readonly #states = new Map<string, UserState>();
+  #touches = new Map<string, Touch>();
+  readonly #rates: UserRates;
+  readonly #store: Store;
+  readonly #clock: Clock;
+  readonly #logger: Logger;
+  readonly #metrics: Metrics;
+
+  constructor(parts: { rates: UserRates; store: Store; clock: Clock; logger: Logger; metrics: Metrics }) {
+    this.#rates = parts.rates;
+    this.#store = parts.store;
+    this.#clock = parts.clock;
+    this.#logger = parts.logger;
+    this.#metrics = parts.metrics;
+    this.#clock.every(touchMs, () => void this.flush());
+    this.#clock.every(forgetMs, () => this.#forget());
+  }
+
+  /** The state of a user, made where there is none. */
+  of(id: string): UserState {
+    let state = this.#states.get(id);
+    if (state === undefined) {
+      const now = this.#clock.now();
+      const { messageRate, messageBurst, groupMessageRate } = this.#rates;
+      state = {
+        id,
+        sockets: new Set(),
+        messageBudget: new Budget(messageRate, messageBurst, now),
+        groupBudget: new Budget(groupMessageRate, groupMessageRate * 2, now),
+      };
+      this.#states.set(id, state);
+    }
+    return state;
+  }
+
+  /** The sockets of a user on this process. */
+  sockets(id: string): ReadonlySet<Socket> {
+    return this.#states.get(id)?.sockets ?? noSockets;
+  }
+
+  opened(socket: Socket): void {
+    if (socket.user.sockets.size === 0) this.#metrics.usersOnline++;
+    socket.user.sockets.add(socket);
+    this.#touch(socket.user.id);
+  }
+
+  closed(socket: Socket): void {
+    if (!socket.user.sockets.delete(socket)) return;
+    if (socket.user.sockets.size === 0) this.#metrics.usersOnline--;
+    this.#touch(socket.user.id);
+  }
+
+  /** The user went into a room: the one that `join_room` without a room means. */
+  entered(id: string, room: string): void {
+    this.#touch(id).room = room;
+  }
+
+  async lastRoom(id: string): Promise<string | null> {
+    return this.#touches.get(id)?.room ?? (await this.#store.lastRoom(id));
+  }
+
+  #touch(id: string): Touch {
+    const lastSeen = this.#clock.now();
+    const touch = this.#touches.get(id);
+    if (touch !== undefined) {
+      touch.lastSeen = lastSeen;
+      return touch;
+    }
+    const made = { lastSeen, room: null };
+    this.#touches.set(id, made);
+    return made;
+  }
+
+  /** Writes what is gathered; what cannot be written is tried again. */
+  async flush(): Promise<void> {
+    if (this.#touches.size === 0) return;
+    const touches = this.#touches;
+    this.#touches = new Map();
+    try {
+      await this.#store.touchUsers([...touches].map(([user, touch]) => ({ user, ...touch })));
+    } catch (error) {
+      this.#logger.warn({ err: error, users: touches.size }, 'last seen could not be written; trying again');
+      for (const [user, touch] of this.#touches) touches.set(user, { ...touch, room: touch.room ?? touches.get(user)?.room ?? null });
+      this.#touches = touches;
+    }
+  }
+
+  /** Whoever has no sockets and a full budget is as one never seen. */
+  #forget(): void {
+    const now = this.#clock.now();
+    for (const [id, { sockets, messageBudget, groupBudget }] of this.#states) {
+      if (sockets.size === 0 && messageBudget.isFull(now) && groupBudget.isFull(now)) this.#states.delete(id);
+    }
+  }
+}
+
+const noSockets: ReadonlySet<Socket> = new Set();
