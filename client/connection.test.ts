@@ -125,7 +125,7 @@ describe('connecting', () => {
     chat.close();
     await gateway.clock.advance(60_000);
     expect(gateway.sockets.length).toBe(1);
-    expect(chat.request('ping')).rejects.toMatchObject({ code: 'DISCONNECTED' });
+    await expect(chat.request('ping')).rejects.toMatchObject({ code: 'DISCONNECTED' });
   });
 });
 
@@ -238,7 +238,7 @@ describe('a request', () => {
     gateway.intercept = (op) => (op === clientOps.react ? { error: 'NOT_FOUND' } : null);
     const refused = chat.request('react', 'lobby', 1, '+', true);
     const time = chat.request('ping');
-    expect(refused).rejects.toMatchObject({ code: 'NOT_FOUND' });
+    await expect(refused).rejects.toMatchObject({ code: 'NOT_FOUND' });
     expect(await time).toEqual([gateway.clock.now()]);
   });
 
@@ -289,13 +289,13 @@ describe('a request', () => {
     const deep = { a: { b: { c: { d: { e: { f: { g: { h: {} } } } } } } } };
     const wide = Array.from({ length: 5000 }, () => 1);
     const long = 'x'.repeat(70_000);
-    expect(chat.request('send_message', 'lobby', null, 'text', '', deep)).rejects.toMatchObject({
+    await expect(chat.request('send_message', 'lobby', null, 'text', '', deep)).rejects.toMatchObject({
       code: 'BAD_REQUEST',
     });
-    expect(chat.request('send_message', 'lobby', null, 'text', '', wide)).rejects.toMatchObject({
+    await expect(chat.request('send_message', 'lobby', null, 'text', '', wide)).rejects.toMatchObject({
       code: 'BAD_REQUEST',
     });
-    expect(chat.request('send_message', 'lobby', null, 'text', long)).rejects.toMatchObject({
+    await expect(chat.request('send_message', 'lobby', null, 'text', long)).rejects.toMatchObject({
       code: 'TOO_LARGE',
     });
     await settle();

@@ -153,6 +153,10 @@ export class Connection extends Emitter<ConnectionEvents> implements Link {
       return;
     }
     if (this.#state.name !== 'connecting') return;
+    this.#connect(token);
+  }
+
+  #connect(token: string): void {
     this.#socket = new Socket({
       url: this.#url.href,
       token,

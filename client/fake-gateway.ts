@@ -208,8 +208,13 @@ export class FakeGateway {
   }
 
   #makeConstructor(): typeof WebSocket {
-    const constructor = (_url: string, protocols: string[]): FakeSocket => new FakeSocket(this, protocols);
-    return constructor as unknown as typeof WebSocket;
+    const gateway = this;
+    class BoundSocket extends FakeSocket {
+      constructor(_url: string, protocols: string[]) {
+        super(gateway, protocols);
+      }
+    }
+    return BoundSocket as unknown as typeof WebSocket;
   }
 }
 

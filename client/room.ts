@@ -37,6 +37,8 @@ type RoomEvents = { readonly [Name in EventOpName]: RoomEvent<Name> } & {
 export type RoomStatus = 'idle' | 'attaching' | 'live' | 'gone';
 
 const pageEvents = 100;
+/** What a room that is not open keeps of what it hears. */
+const closedItemsMax = 50;
 /** Pages are read until so many messages came, or so many pages. */
 const olderMessages = 30;
 const olderPagesMax = 5;
@@ -58,6 +60,8 @@ export class Room extends Emitter<RoomEvents> {
   #attempt = 0;
   #loading: Promise<void> | null = null;
   #hadServerTime: boolean;
+  /** Whether history and presence are wanted, not only what happens from now on. */
+  #isOpen = false;
   /** Since the last reset no page of history has come. */
   #needsFirstPage = true;
   #isChangePending = false;
@@ -118,6 +122,20 @@ export class Room extends Emitter<RoomEvents> {
     if (this.#status === 'attaching' || this.#status === 'live') return;
     this.#setStatus('attaching');
     this.#attach();
+  }
+
+  /** Subscribes, and keeps the newest page of history and who is there, until `close`. */
+  open(): void {
+    if (this.#isOpen) return;
+    this.#isOpen = true;
+    if (this.#status === 'live') this.#load();
+    else this.subscribe();
+  }
+
+  /** Nobody looks at it: new events are still heard, what they add up to is let go of. */
+  close(): void {
+    this.#isOpen = false;
+    this.trim(closedItemsMax);
   }
 
   /** Stops hearing it. */
@@ -275,6 +293,10 @@ export class Room extends Emitter<RoomEvents> {
     this.#attempt = 0;
     this.#cancelRetry?.();
     this.#setStatus('live');
+    if (this.#isOpen) this.#load();
+  }
+
+  #load(): void {
     const onOk = ([online, list]: readonly unknown[]) => {
       this.#presence = presenceOf(online as number, list as readonly [string, Status, number][]);
       this.#changed();
@@ -297,7 +319,7 @@ export class Room extends Emitter<RoomEvents> {
     this.#needsFirstPage = true;
     this.emit('reset', null);
     this.#changed();
-    if (this.#status === 'live') this.#loadFirst();
+    if (this.#isOpen && this.#status === 'live') this.#loadFirst();
   }
 
   /** The newest page. Where it fails, the page offers to load older ones, which is the same. */
@@ -329,6 +351,7 @@ export class Room extends Emitter<RoomEvents> {
 
   #deliver(event: NumberedEvent): void {
     this.#timeline.add(event);
+    if (!this.#isOpen && this.items.length > 2 * closedItemsMax) this.#timeline.trim(closedItemsMax);
     this.#changed();
     if (event.name === 'unknown') return;
     if (event.name === 'message' && event.from !== this.#link.user) {

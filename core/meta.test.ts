@@ -1,7 +1,7 @@
 import { expect, test } from 'bun:test';
 import { checkJsonMap, checkMessageId, checkMeta } from './meta.ts';
-import { encodeMap } from './protocol/encode.ts';
 import { decodeValue } from './protocol/codec.ts';
+import { encodeMap } from './protocol/encode.ts';
 import { makeUuid, parseUuid } from './uuid.ts';
 
 const codeOf = (meta: Record<string, unknown> | null) => checkMeta(meta)?.code ?? null;
@@ -52,11 +52,16 @@ test('exactly 4 KB of MessagePack pass', () => {
 
 test('reply_to is a seq, mentions are users, attachments have their shape', () => {
   const file = { id: 'a1', name: 'a.png', type: 'image/png', size: 12 };
-  expect(codeOf({ reply_to: 7, mentions: ['ann', 'b:c'], attachments: [file, { ...file, width: 3 }] })).toBeNull();
+  expect(
+    codeOf({ reply_to: 7, mentions: ['ann', 'b:c'], attachments: [file, { ...file, width: 3 }] }),
+  ).toBeNull();
   for (const bad of [-1, 1.5, '7', null, 2 ** 53]) expect(codeOf({ reply_to: bad })).toBe('BAD_REQUEST');
   for (const bad of ['ann', [1], ['a b'], [''], {}]) expect(codeOf({ mentions: bad })).toBe('BAD_REQUEST');
   for (const bad of [file, [{ ...file, size: -1 }], [{ id: 'x' }], ['a1']]) {
-    expect(checkMeta({ attachments: bad })).toMatchObject({ code: 'BAD_REQUEST', message: expect.stringContaining('meta.attachments') });
+    expect(checkMeta({ attachments: bad })).toMatchObject({
+      code: 'BAD_REQUEST',
+      message: expect.stringContaining('meta.attachments'),
+    });
   }
 });
 

@@ -1,7 +1,7 @@
 // What clients attach to messages and rooms as JSON: the rules for it, pure. Asked by the socket's send handler and the
 // HTTP routes before anything is appended.
 
-import { type Static, Type } from '@sinclair/typebox';
+import { Type } from '@sinclair/typebox';
 import { TypeCompiler } from '@sinclair/typebox/compiler';
 import { type Refusal, refuse } from './protocol/codes.ts';
 import { encodeMap } from './protocol/encode.ts';
@@ -12,16 +12,15 @@ import { uuidTime } from './uuid.ts';
 type JsonMap = Readonly<Record<string, unknown>>;
 
 /** One uploaded file that a message carries. */
-export const Attachment = Type.Object({
+const Attachment = Type.Object({
   id: Type.String({ minLength: 1, maxLength: 64 }),
   name: Type.String({ minLength: 1, maxLength: 255 }),
   type: Type.String({ minLength: 1, maxLength: 255 }),
   size: Uint,
 });
-export type Attachment = Static<typeof Attachment>;
 
 /** The keys of `meta` that the server knows; a product may add its own. */
-export const KnownMeta = Type.Object({
+const KnownMeta = Type.Object({
   reply_to: Type.Optional(Uint),
   mentions: Type.Optional(Type.Array(Identifier)),
   attachments: Type.Optional(Type.Array(Attachment)),
@@ -58,7 +57,9 @@ export function checkJsonMap(name: string, map: JsonMap): Refusal | null {
 export function checkMessageId(id: Uint8Array, now: number): Refusal | null {
   const time = uuidTime(id);
   const isAhead = time !== null && time > now + idAheadMsMax;
-  return isAhead ? refuse('BAD_REQUEST', 'id: its time is ahead of the server; correct the clock by welcome.time') : null;
+  return isAhead
+    ? refuse('BAD_REQUEST', 'id: its time is ahead of the server; correct the clock by welcome.time')
+    : null;
 }
 
 /** At most how many bytes the value takes as MessagePack, or -1 where it is not allowed. `depth` is its own level. */

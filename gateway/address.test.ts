@@ -1,8 +1,10 @@
 import { expect, test } from 'bun:test';
 import { createProxyRules } from './address.ts';
 
-const header = (forwardedFor: string | null, proto: string | null = null) => (name: string) =>
-  name === 'x-forwarded-for' ? forwardedFor : name === 'x-forwarded-proto' ? proto : null;
+const header =
+  (forwardedFor: string | null, proto: string | null = null) =>
+  (name: string) =>
+    name === 'x-forwarded-for' ? forwardedFor : name === 'x-forwarded-proto' ? proto : null;
 
 test('without trusted proxies the peer counts, whatever it says', () => {
   const rules = createProxyRules([]);
@@ -36,7 +38,11 @@ test('behind trusted proxies the rightmost untrusted address wins', () => {
     ['192.168.1.8', '203.0.113.7', '192.168.1.8'],
   ];
   for (const [peer, forwarded, client] of cases) {
-    expect([peer, forwarded, rules.clientAddress(peer, header(forwarded))]).toEqual([peer, forwarded, client]);
+    expect([peer, forwarded, rules.clientAddress(peer, header(forwarded))]).toEqual([
+      peer,
+      forwarded,
+      client,
+    ]);
   }
 });
 

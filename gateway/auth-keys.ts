@@ -32,7 +32,8 @@ export function importSecret(secret: string): Promise<CryptoKey> {
 export function keepSecret(dataDir: string, random: Random): string {
   const path = join(dataDir, secretFile);
   const kept = readSecret(path) ?? makeSecret(dataDir, path, random);
-  if (kept.length < secretLengthMin) throw new ConfigError(`JWT_SECRET: ${path} holds no secret; restore or remove it`);
+  if (kept.length < secretLengthMin)
+    throw new ConfigError(`JWT_SECRET: ${path} holds no secret; restore or remove it`);
   chmodSync(path, 0o600);
   return kept;
 }

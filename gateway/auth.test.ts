@@ -7,9 +7,17 @@ import { join } from 'node:path';
 import { base64url, exportJWK, generateKeyPair, type JWK, type JWTPayload, SignJWT } from 'jose';
 import pino from 'pino';
 import type { Clock, Random } from '../core/clock.ts';
-import { type Auth, type AuthParts, createAuth, findBearer, findToken, hashRefreshToken, type Verified } from './auth.ts';
-import { loadConfig } from './config.ts';
 import { isRefusal } from '../core/protocol/codes.ts';
+import {
+  type Auth,
+  type AuthParts,
+  createAuth,
+  findBearer,
+  findToken,
+  hashRefreshToken,
+  type Verified,
+} from './auth.ts';
+import { loadConfig } from './config.ts';
 import { StoreUnavailable, type UserChanges } from './store/store.ts';
 
 const secret = 'a secret of at least thirty-two bytes';
@@ -38,10 +46,23 @@ async function startAuth(env: Record<string, string> = { JWT_SECRET: secret }): 
   const ensureUser: AuthParts['store']['ensureUser'] = async (id, profile) => {
     if (store.isAway) throw new StoreUnavailable();
     users.push({ id, profile });
-    return { id, username: null, email: null, displayName: null, avatarUrl: null, lastSeen: null, createdAt: now };
+    return {
+      id,
+      username: null,
+      email: null,
+      displayName: null,
+      avatarUrl: null,
+      lastSeen: null,
+      createdAt: now,
+    };
   };
   const config = loadConfig({ DATA_DIR: directory, ...env });
-  return { auth: await createAuth({ config, store: { ensureUser }, clock, random, logger }), users, lines, store };
+  return {
+    auth: await createAuth({ config, store: { ensureUser }, clock, random, logger }),
+    users,
+    lines,
+    store,
+  };
 }
 
 const seconds = () => Math.floor(now / 1000);
@@ -71,7 +92,15 @@ describe('a token of the secret', () => {
 
   test('is refused where it is missing, no token, too long, or signed by somebody else', async () => {
     const { auth } = await startAuth();
-    for (const token of [null, '', 'x', 'a.b.c', '....', 'x'.repeat(9000), await sign({ sub: 'ann' }, 'another')]) {
+    for (const token of [
+      null,
+      '',
+      'x',
+      'a.b.c',
+      '....',
+      'x'.repeat(9000),
+      await sign({ sub: 'ann' }, 'another'),
+    ]) {
       expect(await codeOf(auth, token)).toBe('UNAUTHORIZED');
     }
   });
@@ -94,7 +123,8 @@ describe('a token of the secret', () => {
       { sub: 'ann', exp: '2050' as never },
       { sub: 'ann', nbf: seconds() + 60 },
     ];
-    for (const claims of refused) expect([claims, await codeOf(auth, await sign(claims))]).toEqual([claims, 'UNAUTHORIZED']);
+    for (const claims of refused)
+      expect([claims, await codeOf(auth, await sign(claims))]).toEqual([claims, 'UNAUTHORIZED']);
     expect(await codeOf(auth, await sign({ sub: 'x'.repeat(64) }))).toBe('accepted');
   });
 
@@ -117,7 +147,10 @@ describe('a token of the secret', () => {
   });
 
   test('is accepted by the previous secret too, while one is named', async () => {
-    const { auth } = await startAuth({ JWT_SECRET: secret, JWT_SECRET_PREVIOUS: 'the secret before this one' });
+    const { auth } = await startAuth({
+      JWT_SECRET: secret,
+      JWT_SECRET_PREVIOUS: 'the secret before this one',
+    });
     expect(await codeOf(auth, await sign({ sub: 'ann' }, 'the secret before this one'))).toBe('accepted');
     expect(await codeOf(auth, await sign({ sub: 'ann' }))).toBe('accepted');
     expect(await codeOf(auth, await sign({ sub: 'ann' }, 'a third one'))).toBe('UNAUTHORIZED');
@@ -126,8 +159,15 @@ describe('a token of the secret', () => {
   test('must carry the issuer and the audience that are set', async () => {
     const { auth } = await startAuth({ JWT_SECRET: secret, JWT_ISSUER: 'shop', JWT_AUDIENCE: 'chat' });
     expect(await codeOf(auth, await sign({ sub: 'ann', iss: 'shop', aud: 'chat' }))).toBe('accepted');
-    expect(await codeOf(auth, await sign({ sub: 'ann', iss: 'shop', aud: ['mail', 'chat'] }))).toBe('accepted');
-    for (const claims of [{ iss: 'shop' }, { aud: 'chat' }, { iss: 'x', aud: 'chat' }, { iss: 'shop', aud: 'x' }]) {
+    expect(await codeOf(auth, await sign({ sub: 'ann', iss: 'shop', aud: ['mail', 'chat'] }))).toBe(
+      'accepted',
+    );
+    for (const claims of [
+      { iss: 'shop' },
+      { aud: 'chat' },
+      { iss: 'x', aud: 'chat' },
+      { iss: 'shop', aud: 'x' },
+    ]) {
       expect(await codeOf(auth, await sign({ sub: 'ann', ...claims }))).toBe('UNAUTHORIZED');
     }
     const issued = await auth.issueAccess('ann', 's1');
@@ -179,7 +219,11 @@ describe('the user of a token', () => {
 });
 
 test('issued tokens verify; the refresh token is 32 random bytes and kept as a hash', async () => {
-  const { auth } = await startAuth({ JWT_SECRET: secret, ACCESS_TOKEN_SECONDS: '60', REFRESH_TOKEN_DAYS: '2' });
+  const { auth } = await startAuth({
+    JWT_SECRET: secret,
+    ACCESS_TOKEN_SECONDS: '60',
+    REFRESH_TOKEN_DAYS: '2',
+  });
   const access = await auth.issueAccess('ann', 's1');
   expect(access.expiresIn).toBe(60);
   const result = (await auth.verifyToken(access.accessToken, 'r')) as Verified;
@@ -210,17 +254,24 @@ test('no token and no name is in the log; refusals carry the request id and the 
   const text = lines.join('');
   for (const token of [good, bad]) expect(text).not.toContain(token.slice(-20));
   expect(text).not.toContain('Ann Secret');
-  expect(JSON.parse(lines[1]!)).toMatchObject({ event: 'token_refused', requestId: 'request-8', code: 'UNAUTHORIZED' });
+  expect(JSON.parse(lines[1]!)).toMatchObject({
+    event: 'token_refused',
+    requestId: 'request-8',
+    code: 'UNAUTHORIZED',
+  });
 });
 
 describe('findToken', () => {
-  const find = (headers: Record<string, string>, query = '') => findToken((name) => headers[name] ?? null, query);
+  const find = (headers: Record<string, string>, query = '') =>
+    findToken((name) => headers[name] ?? null, query);
 
   test('looks at Authorization, then the subprotocol, then the query', () => {
     const all = { authorization: 'Bearer a', 'sec-websocket-protocol': 'parley.v1, bearer.b' };
     expect(find(all, 'access_token=c')).toBe('a');
     expect(find({ 'sec-websocket-protocol': 'parley.v1,bearer.b.c.d' }, 'access_token=c')).toBe('b.c.d');
-    expect(find({ authorization: 'Basic a', 'sec-websocket-protocol': 'parley.v1' }, 'x=1&access_token=c')).toBe('c');
+    expect(
+      find({ authorization: 'Basic a', 'sec-websocket-protocol': 'parley.v1' }, 'x=1&access_token=c'),
+    ).toBe('c');
     expect(find({ authorization: 'bearer  a ' })).toBe('a');
     expect(find({})).toBeNull();
     expect(find({ authorization: 'Bearer' }, 'access_tokens=x')).toBeNull();
@@ -274,7 +325,9 @@ describe('a key set', () => {
   async function serveKeys() {
     const pairs = await Promise.all(algorithms.map((alg) => generateKeyPair(alg, { extractable: true })));
     served = {
-      keys: await Promise.all(pairs.map(async ({ publicKey }, i) => ({ ...(await exportJWK(publicKey)), kid: `k${i}` }))),
+      keys: await Promise.all(
+        pairs.map(async ({ publicKey }, i) => ({ ...(await exportJWK(publicKey)), kid: `k${i}` })),
+      ),
     };
     return pairs;
   }
@@ -288,8 +341,12 @@ describe('a key set', () => {
     }
     expect(await codeOf(auth, await sign({ sub: 'ann' }))).toBe('accepted');
     const stranger = await generateKeyPair('RS256');
-    expect(await codeOf(auth, await sign({ sub: 'ann' }, stranger.privateKey, { alg: 'RS256', kid: 'k0' }))).toBe('UNAUTHORIZED');
-    expect(await codeOf(auth, await sign({ sub: 'ann' }, stranger.privateKey, { alg: 'RS256', kid: 'k9' }))).toBe('UNAUTHORIZED');
+    expect(
+      await codeOf(auth, await sign({ sub: 'ann' }, stranger.privateKey, { alg: 'RS256', kid: 'k0' })),
+    ).toBe('UNAUTHORIZED');
+    expect(
+      await codeOf(auth, await sign({ sub: 'ann' }, stranger.privateKey, { alg: 'RS256', kid: 'k9' })),
+    ).toBe('UNAUTHORIZED');
   });
 
   test('never lets a public key pass as the secret of HS256', async () => {
@@ -304,16 +361,22 @@ describe('a key set', () => {
   test('is not asked for where none is set', async () => {
     const pairs = await serveKeys();
     const { auth } = await startAuth();
-    expect(await codeOf(auth, await sign({ sub: 'ann' }, pairs[0]!.privateKey, { alg: 'RS256', kid: 'k0' }))).toBe('UNAUTHORIZED');
+    expect(
+      await codeOf(auth, await sign({ sub: 'ann' }, pairs[0]!.privateKey, { alg: 'RS256', kid: 'k0' })),
+    ).toBe('UNAUTHORIZED');
   });
 
   test('that is away makes UNAVAILABLE, not UNAUTHORIZED; keys known before stand', async () => {
     const pairs = await serveKeys();
     const keys = served;
-    const token = () => sign({ sub: 'ann', jti: String(Math.random()) }, pairs[1]!.privateKey, { alg: 'ES256', kid: 'k1' });
+    const token = () =>
+      sign({ sub: 'ann', jti: String(Math.random()) }, pairs[1]!.privateKey, { alg: 'ES256', kid: 'k1' });
     served = null;
     const { auth } = await startAuth({ JWT_SECRET: secret, JWT_JWKS_URL: url });
-    expect(await auth.verifyToken(await token(), 'r')).toMatchObject({ code: 'UNAVAILABLE', retryAfterMs: 2000 });
+    expect(await auth.verifyToken(await token(), 'r')).toMatchObject({
+      code: 'UNAVAILABLE',
+      retryAfterMs: 2000,
+    });
     now += 10_001;
     served = keys;
     expect(await codeOf(auth, await token())).toBe('accepted');

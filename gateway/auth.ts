@@ -17,15 +17,17 @@ import { createPasswords, type PasswordCost, type Passwords } from './passwords.
 import { type Store, StoreUnavailable, type UserChanges } from './store/store.ts';
 
 /** Longer tokens are refused unread. */
-export const tokenLengthMax = 8192;
+const tokenLengthMax = 8192;
 /** Verified tokens remembered, so that clients that come back, and HTTP requests, cost no signature check. */
-export const verifiedTokensMax = 20_000;
+const verifiedTokensMax = 20_000;
+/** Longer ones are not remembered, which bounds the memory of the others. */
+const rememberedTokenLengthMax = 2048;
 /** A token verified by a key set is checked again after this long: its key may have been withdrawn. */
-export const verifiedByKeySetMs = 60_000;
+const verifiedByKeySetMs = 60_000;
 /** Users known to be in the store. */
-export const seenUsersMax = 50_000;
+const seenUsersMax = 50_000;
 /** Sessions ended here whose access tokens may not have expired yet. */
-export const endedSessionsMax = 50_000;
+const endedSessionsMax = 50_000;
 /** How long to wait where the key set is away. */
 const keySetRetryAfterMs = 2000;
 const sessionLengthMax = 128;
@@ -133,7 +135,10 @@ export async function createAuth(parts: AuthParts): Promise<Auth> {
   async function verifyToken(token: string | null, requestId: string): Promise<Verified | Refusal> {
     const result = await readToken(token);
     if (isRefusal(result)) {
-      logger.info({ event: 'token_refused', requestId, code: result.code, reason: result.message }, 'token refused');
+      logger.info(
+        { event: 'token_refused', requestId, code: result.code, reason: result.message },
+        'token refused',
+      );
       return result;
     }
     logger.debug({ event: 'token_accepted', requestId, user: result.user }, 'token accepted');
@@ -159,7 +164,8 @@ export async function createAuth(parts: AuthParts): Promise<Auth> {
       const isOwn = alg === 'HS256';
       const claims = toVerified(isOwn ? await checkOwn(token) : await checkForeign(token, alg));
       if (isRefusal(claims)) return claims;
-      verified.set(token, { claims, until: isOwn ? timeMax : clock.now() + verifiedByKeySetMs });
+      const until = isOwn ? timeMax : clock.now() + verifiedByKeySetMs;
+      if (token.length <= rememberedTokenLengthMax) verified.set(token, { claims, until });
       return claims;
     } catch (error) {
       return toRefusal(error);
@@ -257,7 +263,8 @@ async function importSecrets(config: AuthParts['config'], random: Random): Promi
 function toVerified(payload: JWTPayload): Verified | Refusal {
   const { sub, sid, exp } = payload;
   if (!identifierCheck.Check(sub)) return refuse('UNAUTHORIZED', `sub: ${Identifier.description}`);
-  const isSession = sid === undefined || (typeof sid === 'string' && sid !== '' && sid.length <= sessionLengthMax);
+  const isSession =
+    sid === undefined || (typeof sid === 'string' && sid !== '' && sid.length <= sessionLengthMax);
   if (!isSession || (sid ?? '').includes('\0')) return refuse('UNAUTHORIZED', 'sid: a short string');
   return {
     user: sub,
@@ -288,7 +295,10 @@ function toRefusal(error: unknown): Refusal {
     return refuse('UNAVAILABLE', 'the keys of tokens are away', keySetRetryAfterMs);
   }
   if (error instanceof errors.JWTClaimValidationFailed) {
-    return refuse('UNAUTHORIZED', `${error.claim}: ${error.reason === 'missing' ? 'missing' : 'not accepted'}`);
+    return refuse(
+      'UNAUTHORIZED',
+      `${error.claim}: ${error.reason === 'missing' ? 'missing' : 'not accepted'}`,
+    );
   }
   // decodeProtectedHeader says what is no JWT with a TypeError.
   if (error instanceof errors.JOSEError || error instanceof TypeError) {

@@ -213,7 +213,7 @@ export class Gateway {
   }
 
   #isExpired(socket: Socket, frame: ClientFrame): boolean {
-    return frame.name !== 'authenticate' && this.#parts.clock.now() >= socket.expiresAt;
+    return frame.name !== 'authenticate' && socket.isExpired(this.#parts.clock.now());
   }
 
   #answer(socket: Socket, frame: ClientFrame, bytes: number, answer: Answer): void {

@@ -35,7 +35,7 @@ export class Heartbeat {
   #look(socket: Socket, now: number): void {
     if (socket.engine === null) return;
     if (now - socket.lastHeard >= this.#intervalMs * 2) socket.close('silent');
-    else if (now >= socket.expiresAt) socket.close('token_expired');
+    else if (socket.isExpired(now)) socket.close('token_expired');
     else {
       socket.engine.ping();
       if (!socket.isExpiryTold && now >= socket.expiresAt - tokenExpiringBeforeMs) {

@@ -128,6 +128,7 @@ async function start(config: Config): Promise<void> {
     clock,
     random,
     metrics,
+    logger,
     socketParts: { clock, metrics, backlogBytesMax: config.maxBacklogBytes },
     isDraining: () => isDraining,
   });

@@ -6,7 +6,13 @@ test('with nothing set only the own origin is allowed', () => {
   expect(isOriginAllowed('https://chat.example', 'chat.example', null, [])).toBe(true);
   expect(isOriginAllowed('https://chat.example', 'chat.example:443', null, [])).toBe(true);
   expect(isOriginAllowed('https://chat.example', 'chat.example', 'http', [])).toBe(false);
-  for (const origin of ['https://evil.example', 'https://chat.example.evil', 'https://chat.example:1', 'null', '']) {
+  for (const origin of [
+    'https://evil.example',
+    'https://chat.example.evil',
+    'https://chat.example:1',
+    'null',
+    '',
+  ]) {
     expect(isOriginAllowed(origin, 'chat.example', null, [])).toBe(false);
   }
   expect(isOriginAllowed('https://chat.example', null, null, [])).toBe(false);

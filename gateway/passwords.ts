@@ -5,7 +5,7 @@ import { availableParallelism } from 'node:os';
 import { hash, verify } from '@node-rs/argon2';
 
 /** Hashes that may wait for their turn; one more is refused. */
-export const passwordsWaitingMax = 1000;
+const passwordsWaitingMax = 1000;
 /** Hashes that run at once: the cores, within these bounds. */
 const concurrentMin = 2;
 const concurrentMax = 4;
@@ -17,7 +17,7 @@ export interface PasswordCost {
   readonly parallelism: number;
 }
 
-export const passwordCost: PasswordCost = { memoryCost: 19_456, timeCost: 2, parallelism: 1 };
+const passwordCost: PasswordCost = { memoryCost: 19_456, timeCost: 2, parallelism: 1 };
 
 export interface Passwords {
   /** Null where too many wait already. */
@@ -29,7 +29,10 @@ export interface Passwords {
   verify(passwordHash: string | null, password: string): Promise<boolean | null>;
 }
 
-export function createPasswords(cost: PasswordCost = passwordCost, waitingMax = passwordsWaitingMax): Passwords {
+export function createPasswords(
+  cost: PasswordCost = passwordCost,
+  waitingMax = passwordsWaitingMax,
+): Passwords {
   const concurrent = Math.min(Math.max(availableParallelism(), concurrentMin), concurrentMax);
   const waiting: (() => void)[] = [];
   let running = 0;

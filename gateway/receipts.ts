@@ -38,7 +38,7 @@ export class Receipts {
   #moved = new Map<string, Move>();
   /** Not stored yet. */
   #unsaved = new Map<string, MarkMove>();
-  #isSaving = false;
+  #saving: Promise<void> = Promise.resolve();
   readonly #parts: ReceiptParts;
 
   constructor(parts: ReceiptParts) {
@@ -46,7 +46,7 @@ export class Receipts {
     this.#known = new Lru(knownMax, parts.metrics.cache('marks'));
     parts.clock.every(gatherMs, () => {
       this.#tell();
-      void this.flush();
+      if (this.#unsaved.size > 0) void this.flush();
     });
   }
 
@@ -87,10 +87,14 @@ export class Receipts {
     for (const [room, marks] of rooms) this.#parts.log.publishToRoom(room, encodeReceipts(room, marks));
   }
 
-  /** Stores what has moved; what cannot be stored is tried again with the next. */
-  async flush(): Promise<void> {
-    if (this.#isSaving || this.#unsaved.size === 0) return;
-    this.#isSaving = true;
+  /** Stores what has moved and was told, one batch at a time; what cannot be stored is tried again with the next. */
+  flush(): Promise<void> {
+    this.#saving = this.#saving.then(() => this.#save());
+    return this.#saving;
+  }
+
+  async #save(): Promise<void> {
+    if (this.#unsaved.size === 0) return;
     const moves = this.#unsaved;
     this.#unsaved = new Map();
     try {
@@ -99,8 +103,6 @@ export class Receipts {
       this.#parts.logger.warn({ err: error, moves: moves.size }, 'marks could not be stored; trying again');
       for (const [key, move] of this.#unsaved) moves.set(key, move);
       this.#unsaved = moves;
-    } finally {
-      this.#isSaving = false;
     }
   }
 

@@ -5,7 +5,7 @@ import type { Budget } from '../core/budget.ts';
 import type { Clock } from '../core/clock.ts';
 import { type CloseName, closes, type ErrorCode, errors, type Refusal, retryable } from '../core/protocol/codes.ts';
 import { concatFrames, encodeError, encodeOk } from '../core/protocol/encode.ts';
-import { refusalsMax, refusalWindowMs } from '../core/protocol/limits.ts';
+import { refusalsMax, refusalWindowMs, tokenLeewaySeconds } from '../core/protocol/limits.ts';
 import type { Subscription } from './attach.ts';
 import type { EngineSocket } from './engine/engine.ts';
 import type { Metrics } from './metrics.ts';
@@ -41,6 +41,7 @@ const closeGraceMs = 5000;
 export class Socket {
   readonly user: UserState;
   readonly session: string;
+  /** The token's `exp` in ms; it counts for `tokenLeewaySeconds` more. */
   expiresAt: number;
   readonly subscriptions = new Map<string, Subscription>();
   /** Room operations that wait, by room: a later one of the same room waits for them. */
@@ -75,6 +76,10 @@ export class Socket {
   /** The engine's handle; null before the open and once the socket is closed or closing. */
   get engine(): EngineSocket<Socket> | null {
     return this.#engine;
+  }
+
+  isExpired(now: number): boolean {
+    return now >= this.expiresAt + tokenLeewaySeconds * 1000;
   }
 
   /** A request has its answer. */

@@ -10,6 +10,7 @@ import { type Auth, findToken } from './auth.ts';
 import { type Config, connectBurstSeconds } from './config.ts';
 import type { UpgradeAnswer, UpgradeRequest } from './engine/engine.ts';
 import { isOriginAllowed } from './origin.ts';
+import type { Logger } from './logger.ts';
 import type { Metrics, RefusedReason } from './metrics.ts';
 import { Socket, type SocketParts } from './socket.ts';
 import type { Users } from './users.ts';
@@ -27,6 +28,7 @@ export interface UpgradeParts {
   readonly clock: Clock;
   readonly random: Random;
   readonly metrics: Metrics;
+  readonly logger: Logger;
   readonly socketParts: SocketParts;
   isDraining(): boolean;
 }
@@ -89,6 +91,9 @@ export class Upgrades {
         expiresAt: verified.expiresAt,
       };
       return { accept: true, data: new Socket(identity, socketParts), protocol: isOffered ? subprotocol : null };
+    }, (error: unknown) => {
+      this.#parts.logger.error({ err: error, requestId }, 'a token could not be checked');
+      return this.#refuse('fault', 500, 'INTERNAL');
     });
   }
 

@@ -36,15 +36,24 @@ export async function runMain(main) {
 export function installPackages(folder = root) {
   if (arePackagesInstalled(folder)) return;
   console.error('parley: installing packages (once; about a minute) …');
-  const arguments_ = ['ci', '--include=dev', '--no-audit', '--no-fund', '--loglevel=error'];
+  const ci = runNpm(['ci', '--include=dev', '--no-audit', '--no-fund', '--loglevel=error'], folder);
+  if (ci.status === 0) return;
+  // npm ci refuses a lockfile that lacks a package for another platform; npm install does not mind.
+  const install = runNpm(
+    ['install', '--no-save', '--include=dev', '--no-audit', '--no-fund', '--loglevel=error'],
+    folder,
+  );
+  if (install.status === 0) return;
+  throw new PrepareError(`the packages cannot be installed:\n${ci.stderr}${install.stderr}`);
+}
+
+function runNpm(arguments_, folder) {
   const npm = process.env.npm_execpath;
   const isScript = npm !== undefined && /npm-cli\.[cm]?js$/.test(npm);
-  const options = { cwd: folder, stdio: ['ignore', 'ignore', 'inherit'] };
-  const { status, error } = isScript
-    ? spawnSync(process.execPath, [npm, ...arguments_], options)
-    : spawnSync('npm', arguments_, options);
-  if (error) throw new PrepareError(`npm cannot be run: ${error.message}`);
-  if (status !== 0) throw new PrepareError('npm ci failed (see above); mend it and run this again');
+  const [command, ...before] = isScript ? [process.execPath, npm] : ['npm'];
+  const result = spawnSync(command, [...before, ...arguments_], { cwd: folder, encoding: 'utf8' });
+  if (result.error) throw new PrepareError(`npm cannot be run: ${result.error.message}`);
+  return result;
 }
 
 /** Exported for its test. */

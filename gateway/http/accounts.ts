@@ -37,7 +37,9 @@ const RegisterRequest = Type.Object({
   username: Username,
   email: Type.Optional(Type.Union([Email, Type.Null()], { description: Email.description })),
   password: Password,
-  display_name: Type.Optional(Type.Union([DisplayName, Type.Null()], { description: DisplayName.description })),
+  display_name: Type.Optional(
+    Type.Union([DisplayName, Type.Null()], { description: DisplayName.description }),
+  ),
 });
 /** Anything that may have been a name and a password once: what is wrong is not told. */
 const LoginRequest = Type.Object({
@@ -109,7 +111,12 @@ export function accountRoutes(parts: HttpParts): Route[] {
     return answerTokens(user, session, refresh.refreshToken, status);
   }
 
-  async function answerTokens(user: User, session: string, refreshToken: string, status: number): Promise<Answer> {
+  async function answerTokens(
+    user: User,
+    session: string,
+    refreshToken: string,
+    status: number,
+  ): Promise<Answer> {
     const { accessToken, expiresIn } = await auth.issueAccess(user.id, session);
     const body: Static<typeof LoginBody> = {
       user: toMeBody(user, presence.status(user.id)),
@@ -141,7 +148,10 @@ export function accountRoutes(parts: HttpParts): Route[] {
   ): Refusal {
     if (rotation.outcome === 'reused') {
       const { user, session } = rotation;
-      logger.warn({ event: 'token_reused', requestId, user, session }, 'a refresh token came twice: session revoked');
+      logger.warn(
+        { event: 'token_reused', requestId, user, session },
+        'a refresh token came twice: session revoked',
+      );
       endSession(session);
     } else logger.info({ event: 'token_unknown', requestId }, 'unknown refresh token');
     return refuse('UNAUTHORIZED', 'the refresh token is not valid');

@@ -20,7 +20,8 @@ import { openSqliteStore } from '../store/sqlite.ts';
 import type { Store } from '../store/store.ts';
 import { Typing } from '../typing.ts';
 import { Users } from '../users.ts';
-import { createHttp, type HttpParts } from './http.ts';
+import { createHttp } from './http.ts';
+import type { HttpParts } from './parts.ts';
 
 export const passwordOfAll = 'correct horse battery';
 
@@ -50,9 +51,13 @@ export class TestClock implements Clock {
   }
 }
 
-const random: Random = { fraction: Math.random, bytes: (count) => crypto.getRandomValues(new Uint8Array(count)) };
+const random: Random = {
+  fraction: Math.random,
+  bytes: (count) => crypto.getRandomValues(new Uint8Array(count)),
+};
 
-const noEngine: Engine = { port: 0, publish() {}, stopListening() {}, async stop() {} };
+const nothing = () => undefined;
+const noEngine: Engine = { port: 0, publish: nothing, stopListening: nothing, stop: async () => undefined };
 
 export interface Reply {
   readonly status: number;
@@ -75,26 +80,48 @@ export interface Fixture {
   readonly lines: string[];
   readonly health: { isDraining: boolean; fault: string | null };
   readonly statuses: Map<string, Status>;
-  readonly receipts: Receipts;
   readonly webDir: string;
   fetch(request: Request, address?: string): Promise<Response>;
   /** `target` is `METHOD /path`; a string body is sent as it is. */
-  ask(target: string, token?: string | null, body?: unknown, headers?: Record<string, string>): Promise<Reply>;
+  ask(
+    target: string,
+    token?: string | null,
+    body?: unknown,
+    headers?: Record<string, string>,
+  ): Promise<Reply>;
   register(name: string): Promise<Account>;
   stop(): Promise<void>;
 }
 
-export async function startHttp(env: Record<string, string> = {}, changes: Partial<HttpParts> = {}): Promise<Fixture> {
+export async function startHttp(
+  env: Record<string, string> = {},
+  changes: Partial<HttpParts> = {},
+): Promise<Fixture> {
   const directory = mkdtempSync(join(tmpdir(), 'parley-http-'));
-  const config = loadConfig({ DATA_DIR: directory, JWT_SECRET: 'a secret of the tests, thirty-two bytes', ...env });
+  const config = loadConfig({
+    DATA_DIR: directory,
+    JWT_SECRET: 'a secret of the tests, thirty-two bytes',
+    ...env,
+  });
   const clock = new TestClock();
   const lines: string[] = [];
   const logger = pino({ level: 'debug' }, { write: (line: string) => lines.push(line) });
   const metrics = createMetrics('test');
   const store = await openSqliteStore({ dataDir: directory });
-  const log = new MemoryLog(store, clock, { onCommit() {}, onCommitFailed() {}, onRepeated() {} });
-  const hub = new Hub({ log, store, clock, logger, metrics, limits: { ringBytesMax: 65_536, slowBytes: 65_536 } });
-  hub.start(noEngine, { onAttached() {}, onDetached() {}, onUserFrames() {} }, () => {});
+  const log = new MemoryLog(store, clock, {
+    onCommit: nothing,
+    onCommitFailed: nothing,
+    onRepeated: nothing,
+  });
+  const hub = new Hub({
+    log,
+    store,
+    clock,
+    logger,
+    metrics,
+    limits: { ringBytesMax: 65_536, slowBytes: 65_536 },
+  });
+  hub.connect(noEngine, { onAttached: nothing, onDetached: nothing, onUserFrames: nothing }, nothing);
   const users = new Users({ rates: config, store, clock, logger, metrics });
   const receipts = new Receipts({ clock, log, store, logger, metrics });
   const notifications = new Notifications({ clock, log, store, users, receipts, logger, roomMax: 1000 });
@@ -140,16 +167,23 @@ export async function startHttp(env: Record<string, string> = {}, changes: Parti
     const response = await fetch(
       new Request(`http://chat.test${path}`, {
         method,
-        headers: { host: 'chat.test', ...(token !== null && { authorization: `Bearer ${token}` }), ...headers },
+        headers: {
+          host: 'chat.test',
+          ...(token !== null && { authorization: `Bearer ${token}` }),
+          ...headers,
+        },
         ...(body !== undefined && { body: typeof body === 'string' ? body : JSON.stringify(body) }),
       }),
     );
     const text = await response.text();
-    const isJson = response.headers.get('content-type') === 'application/json';
+    const isJson = text !== '' && response.headers.get('content-type') === 'application/json';
     return { status: response.status, headers: response.headers, body: isJson ? JSON.parse(text) : text };
   };
   const register: Fixture['register'] = async (name) => {
-    const { status, body } = await ask('POST /v1/register', null, { username: name, password: passwordOfAll });
+    const { status, body } = await ask('POST /v1/register', null, {
+      username: name,
+      password: passwordOfAll,
+    });
     if (status !== 201) throw new Error(`register: ${status} ${JSON.stringify(body)}`);
     return { id: body.user.id, name, token: body.access_token, refreshToken: body.refresh_token };
   };
@@ -159,5 +193,5 @@ export async function startHttp(env: Record<string, string> = {}, changes: Parti
     await store.close();
     rmSync(directory, { recursive: true });
   };
-  return { clock, store, closed, lines, health, statuses, receipts, webDir, fetch, ask, register, stop };
+  return { clock, store, closed, lines, health, statuses, webDir, fetch, ask, register, stop };
 }

@@ -21,8 +21,6 @@ import { roomRoutes } from './rooms.ts';
 import { type Answer, checkFields, type Route, refusalAnswer, route } from './route.ts';
 import { userRoutes } from './users.ts';
 
-export type { HttpParts };
-
 export interface Http {
   /** Answers any request that is no upgrade; never rejects. `address`: the peer's. */
   fetch(request: Request, address: string): Promise<Response>;
@@ -52,10 +50,14 @@ export function createHttp(parts: HttpParts): Http {
     const header = (name: string) => request.headers.get(name);
     const given = header('x-request-id');
     const requestId =
-      given !== null && requestIdPattern.test(given) ? given : formatUuid(makeUuid(clock.now(), random.bytes(10)));
+      given !== null && requestIdPattern.test(given)
+        ? given
+        : formatUuid(makeUuid(clock.now(), random.bytes(10)));
     const exchange: Exchange = { requestId, address: proxies.clientAddress(peer, header), route: 'none' };
     const origin = allowedOrigin(request, proxies.clientScheme(peer, header));
-    const response = isPreflight(request) ? new Response(null, { status: 204 }) : await run(request, exchange);
+    const response = isPreflight(request)
+      ? new Response(null, { status: 204 })
+      : await run(request, exchange);
     response.headers.set('X-Request-Id', requestId);
     response.headers.set('X-Content-Type-Options', 'nosniff');
     allowOrigin(response.headers, origin, isPreflight(request));
@@ -137,7 +139,10 @@ function createApp(parts: HttpParts, routes: readonly Route[]): App {
     });
   }
   app.notFound(async ({ req, env }) => {
-    const page = req.method === 'GET' ? await readPage(parts.webDir, new URL(req.url).pathname, req.header('if-none-match') ?? null) : null;
+    const page =
+      req.method === 'GET'
+        ? await readPage(parts.webDir, new URL(req.url).pathname, req.header('if-none-match') ?? null)
+        : null;
     if (page !== null) env.route = 'page';
     return page ?? respond(refusalAnswer(refuse('NOT_FOUND', 'no such route')));
   });

@@ -12,7 +12,9 @@ import { type Call, type Route, route } from './route.ts';
 
 const ListQuery = Type.Object({
   after: Type.Optional(Identifier),
-  limit: Type.Optional(Type.Integer({ minimum: 1, maximum: membersLimitMax, description: `1 to ${membersLimitMax}` })),
+  limit: Type.Optional(
+    Type.Integer({ minimum: 1, maximum: membersLimitMax, description: `1 to ${membersLimitMax}` }),
+  ),
 });
 const MemberPath = Type.Object({ room: Identifier, user: Identifier });
 const MemberChanges = Type.Object({
@@ -29,7 +31,9 @@ export function memberRoutes({ store, rooms, presence }: HttpParts): Route[] {
     const access = await rooms.access(caller.user, params.room);
     if (isRefusal(access)) return access;
     const members = await store.members(params.room, query.after ?? null, query.limit ?? membersLimitDefault);
-    const listed = members.map((member) => toMemberBody(member.user, member, presence.status(member.user.id)));
+    const listed = members.map((member) =>
+      toMemberBody(member.user, member, presence.status(member.user.id)),
+    );
     return { status: 200, body: { members: listed } };
   }
 
@@ -38,14 +42,20 @@ export function memberRoutes({ store, rooms, presence }: HttpParts): Route[] {
     body,
     caller,
   }: Call<Static<typeof MemberPath>, unknown, Static<typeof MemberChanges>, Verified>) {
-    const member = await rooms.setMember(caller.user, params.room, params.user, { role: body.role, muted: body.muted });
+    const member = await rooms.setMember(caller.user, params.room, params.user, {
+      role: body.role,
+      muted: body.muted,
+    });
     if (isRefusal(member)) return member;
     const [user] = await store.users([params.user]);
     if (user === undefined) return refuse('NOT_FOUND', 'no such user');
     return { status: 200, body: toMemberBody(user, member, presence.status(user.id)) };
   }
 
-  async function removeMember({ params, caller }: Call<Static<typeof MemberPath>, unknown, unknown, Verified>) {
+  async function removeMember({
+    params,
+    caller,
+  }: Call<Static<typeof MemberPath>, unknown, unknown, Verified>) {
     return (await rooms.removeMember(caller.user, params.room, params.user)) ?? { status: 204 };
   }
 

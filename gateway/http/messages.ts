@@ -8,7 +8,15 @@ import { historyBytesMax, historyLimitMax } from '../../core/protocol/limits.ts'
 import { makeUuid, parseUuid } from '../../core/uuid.ts';
 import type { Verified } from '../auth.ts';
 import type { EventPage, Receipts } from '../store/store.ts';
-import { AppendedBody, MessageBody, nullable, ReceiptBody, toMessageBody, toReceiptBody, toTime } from './bodies.ts';
+import {
+  AppendedBody,
+  MessageBody,
+  nullable,
+  ReceiptBody,
+  toMessageBody,
+  toReceiptBody,
+  toTime,
+} from './bodies.ts';
 import { RoomPath } from './fields.ts';
 import { messagesLimitDefault } from './limits.ts';
 import type { HttpParts } from './parts.ts';
@@ -17,13 +25,17 @@ import { type Call, type Route, refuseField, route } from './route.ts';
 const PageQuery = Type.Object({
   before: Type.Optional(Uint),
   after: Type.Optional(Uint),
-  limit: Type.Optional(Type.Integer({ minimum: 1, maximum: historyLimitMax, description: `1 to ${historyLimitMax}` })),
+  limit: Type.Optional(
+    Type.Integer({ minimum: 1, maximum: historyLimitMax, description: `1 to ${historyLimitMax}` }),
+  ),
 });
 const SendRequest = Type.Object({
   id: Type.Optional(Type.String({ description: 'a UUID' })),
   type: MessageType,
   content: Type.String({ description: 'a string; in an encrypted room bytes as base64' }),
-  meta: Type.Optional(nullable(Type.Record(Type.String(), Type.Unknown()), { description: 'an object, or null' })),
+  meta: Type.Optional(
+    nullable(Type.Record(Type.String(), Type.Unknown()), { description: 'an object, or null' }),
+  ),
 });
 const MessagePath = Type.Object({ room: Identifier, seq: Uint });
 const ReceiptsBody = Type.Object({
@@ -65,7 +77,10 @@ export function messageRoutes({ store, rooms, clock, random }: HttpParts): Route
     return { status: 201, body: { seq, ts: toTime(ts), level, repeated } };
   }
 
-  async function readReceipts({ params, caller }: Call<Static<typeof MessagePath>, unknown, unknown, Verified>) {
+  async function readReceipts({
+    params,
+    caller,
+  }: Call<Static<typeof MessagePath>, unknown, unknown, Verified>) {
     const access = await rooms.access(caller.user, params.room);
     if (isRefusal(access)) return access;
     const message = await store.target(params.room, params.seq);
@@ -141,4 +156,3 @@ function decodeBase64(text: string): Content | null {
   const bytes = Buffer.from(text, 'base64');
   return bytes.toString('base64') === text ? new Uint8Array(bytes) : null;
 }
-

@@ -26,13 +26,27 @@ export function describeRoutes(routes: readonly Route[], version: string): Recor
     paths,
     components: {
       schemas: { Error: ErrorBody },
-      responses: { Error: { description: 'A refusal, or a fault.', content: json({ $ref: '#/components/schemas/Error' }) } },
+      responses: {
+        Error: {
+          description: 'A refusal, or a fault.',
+          content: json({ $ref: '#/components/schemas/Error' }),
+        },
+      },
       securitySchemes: { token: { type: 'http', scheme: 'bearer', bearerFormat: 'JWT' } },
     },
   };
 }
 
-function describeRoute({ method, path, summary, auth, params, query, body, answers }: Route): Record<string, unknown> {
+function describeRoute({
+  method,
+  path,
+  summary,
+  auth,
+  params,
+  query,
+  body,
+  answers,
+}: Route): Record<string, unknown> {
   return {
     summary,
     operationId: `${method.toLowerCase()}${path.replaceAll(/[/:]+([a-z0-9_]+)/g, (_, word: string) => `_${word}`)}`,
@@ -40,7 +54,9 @@ function describeRoute({ method, path, summary, auth, params, query, body, answe
     parameters: [...describeParameters(params, 'path'), ...describeParameters(query, 'query')],
     ...(body && { requestBody: { required: hasRequired(body), content: json(body) } }),
     responses: {
-      ...Object.fromEntries(Object.entries(answers).map(([status, schema]) => [status, describeAnswer(schema)])),
+      ...Object.fromEntries(
+        Object.entries(answers).map(([status, schema]) => [status, describeAnswer(schema)]),
+      ),
       default: { $ref: '#/components/responses/Error' },
     },
   };

@@ -47,7 +47,11 @@ const pageHeaders: Readonly<Record<string, string>> = {
 const notBuilt = 'The web page is not built. `npm start` builds it; the gateway itself runs.\n';
 
 /** `path`: the request's path, still escaped. */
-export async function readPage(webDir: string, path: string, ifNoneMatch: string | null): Promise<Response | null> {
+export async function readPage(
+  webDir: string,
+  path: string,
+  ifNoneMatch: string | null,
+): Promise<Response | null> {
   const name = path === '/' ? '/index.html' : path;
   if (!filePath.test(name)) return null;
   const file = await openFile(join(webDir, name));
@@ -64,7 +68,9 @@ interface PageFile {
 async function openFile(path: string): Promise<PageFile | null> {
   try {
     const info = await stat(path);
-    return info.isFile() ? { path, tag: `W/"${info.size.toString(36)}-${Math.floor(info.mtimeMs).toString(36)}"` } : null;
+    return info.isFile()
+      ? { path, tag: `W/"${info.size.toString(36)}-${Math.floor(info.mtimeMs).toString(36)}"` }
+      : null;
   } catch (error) {
     const { code } = error as NodeJS.ErrnoException;
     if (code === 'ENOENT' || code === 'ENOTDIR' || code === 'ENAMETOOLONG') return null;
@@ -72,7 +78,11 @@ async function openFile(path: string): Promise<PageFile | null> {
   }
 }
 
-async function answerFile({ path, tag }: PageFile, name: string, ifNoneMatch: string | null): Promise<Response> {
+async function answerFile(
+  { path, tag }: PageFile,
+  name: string,
+  ifNoneMatch: string | null,
+): Promise<Response> {
   const isForever = name.startsWith('/assets/') || hashedName.test(name);
   const headers = {
     ...pageHeaders,

@@ -44,7 +44,8 @@ async function readBytes(request: Request, bytesMax: number): Promise<Uint8Array
 /** JSON can spell what no frame, log or database may hold: U+0000, halves of characters, numbers beyond all bounds. */
 function checkValue(value: unknown, depth: number): Refusal | null {
   if (typeof value === 'string') return checkText(value);
-  if (typeof value === 'number') return Number.isFinite(value) ? null : refuse('BAD_REQUEST', 'a number is too large');
+  if (typeof value === 'number')
+    return Number.isFinite(value) ? null : refuse('BAD_REQUEST', 'a number is too large');
   if (typeof value !== 'object' || value === null) return null;
   if (depth > bodyDepthMax) return refuse('BAD_REQUEST', `the body: at most ${bodyDepthMax} deep`);
   for (const [key, item] of Object.entries(value)) {
@@ -70,9 +71,13 @@ export function readQuery(schema: TObject, url: URL): Record<string, unknown> {
 }
 
 /** The path's parameters, as their types. */
-export function readParams(schema: TObject, params: Readonly<Record<string, string>>): Record<string, unknown> {
+export function readParams(
+  schema: TObject,
+  params: Readonly<Record<string, string>>,
+): Record<string, unknown> {
   const values: Record<string, unknown> = {};
-  for (const [name, property] of Object.entries(schema.properties)) values[name] = convert(params[name] ?? '', property.type);
+  for (const [name, property] of Object.entries(schema.properties))
+    values[name] = convert(params[name] ?? '', property.type);
   return values;
 }
 

@@ -33,7 +33,10 @@ const RetentionDays = Type.Optional(
 const CreateRequest = Type.Object({
   id: Type.Optional(Identifier),
   name: Type.Optional(
-    Type.String({ maxLength: roomNameLengthMax, description: `1 to ${roomNameLengthMax} characters; a direct room may do without` }),
+    Type.String({
+      maxLength: roomNameLengthMax,
+      description: `1 to ${roomNameLengthMax} characters; a direct room may do without`,
+    }),
   ),
   type: RoomTypeName,
   public: Type.Optional(Flag),
@@ -55,25 +58,34 @@ const ChangeRequest = Type.Object({
 });
 const ListQuery = Type.Object({
   after: Type.Optional(Identifier),
-  limit: Type.Optional(Type.Integer({ minimum: 1, maximum: roomsLimitMax, description: `1 to ${roomsLimitMax}` })),
+  limit: Type.Optional(
+    Type.Integer({ minimum: 1, maximum: roomsLimitMax, description: `1 to ${roomsLimitMax}` }),
+  ),
   archived: Type.Optional(Type.Boolean({ description: 'true lists archived rooms too' })),
 });
 
 export function roomRoutes({ store, rooms, clock, random }: HttpParts): Route[] {
-  async function createRoom({ body, caller }: Call<unknown, unknown, Static<typeof CreateRequest>, Verified>) {
+  async function createRoom({
+    body,
+    caller,
+  }: Call<unknown, unknown, Static<typeof CreateRequest>, Verified>) {
     const others = [...new Set(body.members ?? [])].filter((id) => id !== caller.user);
     const refusal = checkNew(body, others) ?? (await checkUsers(others));
     if (refusal) return refusal;
     const [other] = others;
     const isPair = body.type === 'direct' && body.id === undefined && other !== undefined;
-    return isPair ? createPair(body, caller.user, other) : answerCreated(await makeRoom(body, caller.user, others));
+    return isPair
+      ? createPair(body, caller.user, other)
+      : answerCreated(await makeRoom(body, caller.user, others));
   }
 
   async function checkUsers(ids: readonly string[]): Promise<Refusal | null> {
     if (ids.length === 0) return null;
     const known = new Set((await store.users(ids)).map(({ id }) => id));
     const unknown = ids.filter((id) => !known.has(id));
-    return unknown.length === 0 ? null : refuseField('members', `no such user: ${unknown.slice(0, 10).join(', ')}`);
+    return unknown.length === 0
+      ? null
+      : refuseField('members', `no such user: ${unknown.slice(0, 10).join(', ')}`);
   }
 
   /** The room of two who have none yet, else theirs. Both may ask at once: its id is made from theirs, so one wins. */
@@ -191,7 +203,8 @@ export function roomRoutes({ store, rooms, clock, random }: HttpParts): Route[] 
 
 function checkNew(body: Static<typeof CreateRequest>, others: readonly string[]): Refusal | null {
   const { type, name = '' } = body;
-  if (type === 'direct' && others.length !== 1) return refuseField('members', 'a direct room has exactly one other member');
+  if (type === 'direct' && others.length !== 1)
+    return refuseField('members', 'a direct room has exactly one other member');
   if (type !== 'direct' && name === '') return refuseField('name', RoomName.description ?? '');
   return checkVisibility(type, body.public) ?? checkMetadata(body.metadata);
 }

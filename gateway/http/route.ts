@@ -56,7 +56,11 @@ export interface Route {
   readonly query: TObject;
   readonly body: TSchema | null;
   readonly answers: Readonly<Record<number, TSchema | null>>;
-  readonly checks: { readonly params: TypeCheck<TObject>; readonly query: TypeCheck<TObject>; readonly body: TypeCheck<TSchema> };
+  readonly checks: {
+    readonly params: TypeCheck<TObject>;
+    readonly query: TypeCheck<TObject>;
+    readonly body: TypeCheck<TSchema>;
+  };
   run(call: Call<unknown, unknown, unknown, Verified | null>): Promise<Answer | Refusal> | Answer | Refusal;
 }
 

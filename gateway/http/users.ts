@@ -25,7 +25,9 @@ const idCheck = TypeCompiler.Compile(Identifier);
 export function userRoutes({ store, presence, clock }: HttpParts): Route[] {
   async function readMe({ caller }: { caller: Verified }): Promise<Answer | Refusal> {
     const [user] = await store.users([caller.user]);
-    return user ? { status: 200, body: toMeBody(user, presence.status(user.id)) } : refuse('NOT_FOUND', 'no such user');
+    return user
+      ? { status: 200, body: toMeBody(user, presence.status(user.id)) }
+      : refuse('NOT_FOUND', 'no such user');
   }
 
   async function changeMe({ caller, body }: Call<unknown, unknown, Static<typeof ProfileChanges>, Verified>) {
@@ -36,14 +38,17 @@ export function userRoutes({ store, presence, clock }: HttpParts): Route[] {
       ...(email !== undefined && { email }),
     };
     const user = await store.updateUser(caller.user, changes, clock.now());
-    if (user === 'email') return { code: 'CONFLICT', message: 'email: taken', fields: { email: 'taken' } } as const;
+    if (user === 'email')
+      return { code: 'CONFLICT', message: 'email: taken', fields: { email: 'taken' } } as const;
     if (user === null) return refuse('NOT_FOUND', 'no such user');
     return { status: 200, body: toMeBody(user, presence.status(user.id)) };
   }
 
   async function readUser({ params }: Call<Static<typeof UserPath>, unknown, unknown, Verified>) {
     const [user] = await store.users([params.id]);
-    return user ? { status: 200, body: toUserBody(user, presence.status(user.id)) } : refuse('NOT_FOUND', 'no such user');
+    return user
+      ? { status: 200, body: toUserBody(user, presence.status(user.id)) }
+      : refuse('NOT_FOUND', 'no such user');
   }
 
   async function readUsers({ query }: Call<unknown, Static<typeof UsersQuery>, unknown, Verified>) {
@@ -57,7 +62,14 @@ export function userRoutes({ store, presence, clock }: HttpParts): Route[] {
   }
 
   return [
-    route({ method: 'GET', path: '/v1/me', summary: 'Your profile', auth: true, answers: { 200: MeBody }, run: readMe }),
+    route({
+      method: 'GET',
+      path: '/v1/me',
+      summary: 'Your profile',
+      auth: true,
+      answers: { 200: MeBody },
+      run: readMe,
+    }),
     route({
       method: 'PATCH',
       path: '/v1/me',

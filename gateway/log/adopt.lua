@@ -1,0 +1,16 @@
+-- Makes a shard valid for the server that this text was loaded into (`local RUN = '…'` precedes it). Where it was valid
+-- for another one, or for none, continuity may have been lost: all heads are put aside, so that every room is seeded anew.
+--
+-- KEYS  1 heads, 2 meta, 3 heads put aside
+-- ARGV  1 an incarnation for the shard, used where it is adopted now
+-- Answers {since in ms, incarnation}: when it was adopted, and a name for the time since.
+
+local run, since, incarnation = unpack(redis.call('HMGET', KEYS[2], 'run', 'since', 'incarnation'))
+if run ~= RUN then
+  local time = redis.call('TIME')
+  since = string.format('%.0f', time[1] * 1000 + math.floor(time[2] / 1000))
+  incarnation = ARGV[1]
+  if redis.call('EXISTS', KEYS[1]) == 1 then redis.call('RENAME', KEYS[1], KEYS[3]) end
+  redis.call('HSET', KEYS[2], 'run', RUN, 'since', since, 'incarnation', incarnation)
+end
+return {since, incarnation}

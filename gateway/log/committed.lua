@@ -1,0 +1,63 @@
+-- After the store has committed the front of the wal: sets the committed seqs, trims, tells who waits, and forgets
+-- message ids that are old and committed. May be repeated, and run by two owners at once.
+--
+-- KEYS  1 heads, 2 meta, 3 wal
+-- ARGV  1 start of the shard's keys, 2 PUBLISH or SPUBLISH, 3 id of the first entry committed, 4 id of the last,
+--       5 their bytes, 6 their events, 7 DEDUPE_SECONDS, then for each room: room, committed seq
+-- Answers the number of events left in the wal.
+
+local heads, meta, wal = KEYS[1], KEYS[2], KEYS[3]
+local prefix, publish, firstId, lastId = ARGV[1], ARGV[2], ARGV[3], ARGV[4]
+local bytes, events = tonumber(ARGV[5]), tonumber(ARGV[6])
+
+local names, seqs = {}, {}
+for i = 8, #ARGV, 2 do
+  names[#names + 1] = ARGV[i]
+  seqs[#seqs + 1] = tonumber(ARGV[i + 1])
+end
+local packed = {}
+local found = #names > 0 and redis.call('HMGET', heads, unpack(names)) or {}
+for i, room in ipairs(names) do
+  if found[i] then
+    local epoch, seq, ts, committed, messages = struct.unpack('>ddddd', found[i])
+    if seqs[i] > committed then
+      packed[#packed + 1] = room
+      packed[#packed + 1] = struct.pack('>ddddd', epoch, seq, ts, seqs[i], messages)
+    end
+  end
+end
+
+-- Another owner may have trimmed a part of it already: then only what is left counts.
+local first = redis.call('XRANGE', wal, '-', '+', 'COUNT', 1)
+if not (first[1] and first[1][1] == firstId) then
+  bytes, events = 0, 0
+  for _, entry in ipairs(redis.call('XRANGE', wal, '-', lastId)) do
+    bytes = bytes + #entry[2][2] + #entry[2][4]
+    events = events + #entry[2][4] / 8
+  end
+end
+
+local state = redis.call('HMGET', meta, 'wal_bytes', 'wal_events', 'first_bucket')
+if #packed > 0 then redis.call('HSET', heads, unpack(packed)) end
+local ms, n = string.match(lastId, '(%d+)-(%d+)')
+redis.call('XTRIM', wal, 'MINID', '=', ms .. '-' .. string.format('%.0f', tonumber(n) + 1))
+local left = redis.call('XRANGE', wal, '-', '+', 'COUNT', 1)
+local isEmpty = left[1] == nil
+local leftEvents = isEmpty and 0 or math.max(1, (tonumber(state[2]) or 0) - events)
+redis.call('HSET', meta,
+  'wal_bytes', isEmpty and '0' or string.format('%.0f', math.max(0, (tonumber(state[1]) or 0) - bytes)),
+  'wal_events', string.format('%.0f', leftEvents),
+  'committed', lastId)
+
+local time = redis.call('TIME')
+local dedupe = tonumber(ARGV[7])
+local oldest = isEmpty and tonumber(time[1]) or math.floor(tonumber(string.match(left[1][1], '(%d+)-')) / 1000)
+local bucket = tonumber(state[3])
+while bucket and (bucket + 2) * dedupe <= tonumber(time[1]) and (bucket + 1) * dedupe <= oldest do
+  redis.call('UNLINK', prefix .. 'ids:' .. string.format('%.0f', bucket))
+  bucket = bucket + 1
+  redis.call('HSET', meta, 'first_bucket', string.format('%.0f', bucket))
+end
+
+redis.call(publish, prefix .. 'committed', lastId)
+return leftEvents
