@@ -12,7 +12,7 @@ import { Subscription } from './attach.ts';
 import type { Engine } from './engine/engine.ts';
 import { HubRoom } from './hub-room.ts';
 import type { PlacedEvent } from './ring.ts';
-import type { Log, LogListener } from './log/log.ts';
+import type { Head, Log, LogListener } from './log/log.ts';
 import type { Logger } from './logger.ts';
 import type { CacheCounts, Metrics } from './metrics.ts';
 import type { Socket } from './socket.ts';
@@ -144,9 +144,9 @@ export class Hub implements LogListener {
   async #loadRoom(id: string): Promise<HubRoom | null> {
     await this.#log.subscribeRoom(id);
     try {
-      const [head] = await this.#log.heads([id]);
-      const record = await this.#store.room(id);
-      if (record === null || head === undefined) {
+      const head = await this.#log.open(id);
+      const record = head === null ? null : await this.#store.room(id);
+      if (record === null || head === null) {
         this.#wanted.delete(id);
         this.#log.unsubscribeRoom(id);
         return null;
@@ -298,18 +298,9 @@ export class Hub implements LogListener {
     this.#observer?.onUserFrames(user, payload);
   }
 
-  onGap(id: string): void {
+  onHead(id: string, { seq }: Head): void {
     const room = this.#rooms.get(id);
-    if (room === undefined) return;
-    this.#log.heads([id]).then(
-      ([head]) => {
-        if (head !== undefined && head.seq > room.head) this.#fillTo(room, head.seq);
-      },
-      (error: unknown) => {
-        this.onReadFailed(room, error);
-        this.clock.after(fillRetryMs, () => this.onGap(id));
-      },
-    );
+    if (room !== undefined) this.#fillTo(room, seq);
   }
 
   #press(bytes: number): void {

@@ -13,6 +13,7 @@ const refusedReasons = [
   'origin',
   'subprotocol',
   'token',
+  'fault',
 ] as const;
 /** Why a connection was refused before it became a socket. */
 export type RefusedReason = (typeof refusedReasons)[number];

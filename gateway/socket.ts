@@ -113,7 +113,7 @@ export class Socket {
     if (result !== 'sent' && engine.bufferedBytes() > this.#parts.backlogBytesMax) this.close('slow');
   }
 
-  ok(rid: number, ...fields: readonly (number | boolean)[]): void {
+  ok(rid: number, ...fields: readonly (number | boolean | string)[]): void {
     if (rid > 0) this.queue(encodeOk(rid, ...fields));
   }
 

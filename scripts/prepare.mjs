@@ -152,11 +152,17 @@ export function runBun(bun, arguments_, timeoutMs = 0) {
     // A terminal gives Ctrl-C to the whole group itself: once is enough.
     if (signal !== 'SIGINT' || !process.stdin.isTTY) child.kill(signal);
   };
+  // An npm that is killed outright can forward nothing, and would leave the gateway behind.
+  const parent = process.ppid;
+  const orphanTimer = setInterval(() => {
+    if (process.env.npm_command !== undefined && process.ppid !== parent) child.kill('SIGTERM');
+  }, 500);
   const signals = ['SIGTERM', 'SIGINT', 'SIGHUP'];
   for (const signal of signals) process.on(signal, forward);
   return new Promise((resolve, reject) => {
     child.on('error', (error) => reject(new PrepareError(`Bun cannot be run: ${error.message}`)));
     child.on('exit', (code, signal) => {
+      clearInterval(orphanTimer);
       for (const name of signals) process.off(name, forward);
       resolve(code ?? 128 + constants.signals[signal]);
     });

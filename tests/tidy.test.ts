@@ -17,7 +17,7 @@ interface Import {
 }
 
 const folders = ['core', 'gateway', 'client', 'web', 'bench', 'tests', 'scripts', 'examples', 'sql'];
-const isTest = (file: string) => /\.test\.tsx?$/.test(file) || file.startsWith('tests/');
+const isTest = (file: string) => /\.(test|fixture)\.tsx?$/.test(file) || file.startsWith('tests/');
 const isCode = (file: string) => /\.(tsx?|mjs)$/.test(file);
 const within = (file: string, ...starts: string[]) => starts.some((start) => file.startsWith(start));
 const lineAt = (text: string, index: number) => text.slice(0, index).split('\n').length;

@@ -78,6 +78,7 @@ describe('answers', () => {
     expect(encode.encodeOk(4294967295, true, false).toHex()).toBe('9420ceffffffffc3c2');
     for (const [value, bytes] of integers) expect(encode.encodeOk(1, value).toHex()).toBe(`932001${bytes}`);
     expect(checked(null, encode.encodeOk(9, 1, great, false))).toEqual([32, 9, 1, great, false]);
+    expect(encode.encodeOk(1, 'room', 2).toHex()).toBe('942001a4726f6f6d02');
   });
 
   test('ok of history holds its events as they are', () => {

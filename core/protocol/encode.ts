@@ -239,13 +239,14 @@ export function encodeMap(value: Readonly<Record<string, unknown>>): Uint8Array 
 
 // Answers.
 
-/** `[32, rid, …]`: unsigned integers and booleans, which is what nearly every `ok` carries. */
-export function encodeOk(rid: number, ...fields: readonly (number | boolean)[]): Uint8Array {
+/** `[32, rid, …]`: unsigned integers, booleans and identifiers, which is what nearly every `ok` carries. */
+export function encodeOk(rid: number, ...fields: readonly (number | boolean | string)[]): Uint8Array {
   begin(2 + fields.length, controlOps.ok);
   uint(rid);
   for (const field of fields) {
     if (typeof field === 'boolean') flag(field);
-    else uint(field);
+    else if (typeof field === 'number') uint(field);
+    else text(field);
   }
   return finish();
 }

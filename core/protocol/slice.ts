@@ -9,6 +9,16 @@ export function fieldBytes(frame: Uint8Array, index: number): Uint8Array {
   return frame.subarray(at, valueEnd(frame, at));
 }
 
+/** Where each frame of a payload ends. */
+export function frameEnds(payload: Uint8Array): number[] {
+  const ends: number[] = [];
+  for (let at = 0; at < payload.length; ) {
+    at = valueEnd(payload, at);
+    ends.push(at);
+  }
+  return ends;
+}
+
 /** Where the value that starts at `at` ends. */
 function valueEnd(bytes: Uint8Array, at: number): number {
   let values = 1;

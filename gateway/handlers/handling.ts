@@ -33,7 +33,7 @@ export interface Handling {
 }
 
 /** The fields of an `ok`. */
-export type OkFields = readonly (number | boolean)[];
+export type OkFields = readonly (number | boolean | string)[];
 
 /**
  * What a handler answers: the fields of `ok`, an encoded `ok`, a refusal, `answered` where it has answered by itself, or

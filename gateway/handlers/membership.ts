@@ -19,7 +19,7 @@ export const joinRoom: Handler<'join_room'> = async (parts, socket, { room: aske
   parts.users.entered(socket.user.id, id);
   const { epoch, head } = room;
   if (socket.engine !== null && !socket.subscriptions.has(id)) parts.hub.attach(socket, room, head).pump();
-  return [epoch, head];
+  return [id, epoch, head];
 };
 
 export const leaveRoom: Handler<'leave_room'> = async (parts, socket, { room: id }) => {

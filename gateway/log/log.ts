@@ -39,8 +39,8 @@ export interface LogListener {
   onRoomFrames(room: string, payload: Uint8Array): void;
   /** Frames for every socket of a user, from any process, this one included. */
   onUserFrames(user: string, payload: Uint8Array): void;
-  /** Events of this room may have been missed: compare the head. */
-  onGap(room: string): void;
+  /** The log's head of a room, after events of it may have been missed: what is not known of is read. */
+  onHead(room: string, head: Head): void;
 }
 
 export interface Log {
@@ -56,7 +56,12 @@ export interface Log {
   /** As for rooms; nobody waits for it, as what is sent to a user may be lost. */
   subscribeUser(user: string): void;
   unsubscribeUser(user: string): void;
-  /** Heads in the order asked for. Rejects with StoreUnavailable where they cannot be had. */
+  /**
+   * The head of a room that is about to be used, or null where there is no such room. Where the log has lost it, or may
+   * have, this starts a new epoch. Rejects with StoreUnavailable where it cannot be had.
+   */
+  open(room: string): Promise<Head | null>;
+  /** Heads in the order asked for, of rooms that exist. Rejects with StoreUnavailable where they cannot be had. */
   heads(rooms: readonly string[]): Promise<readonly Head[]>;
   /**
    * Encoded events after `seq`, oldest first, at most `limit`, as far as the log still has them; null where it does not

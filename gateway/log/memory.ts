@@ -179,7 +179,7 @@ export class MemoryLog implements Log {
       const head = heads[i];
       if (head === undefined || this.#heads.has(room)) return;
       this.#heads.set(room, { ...head });
-      if (this.#doubtful.delete(room)) this.#listener?.onGap(room);
+      if (this.#doubtful.delete(room)) this.#listener?.onHead(room, head);
     });
   }
 
@@ -260,6 +260,11 @@ export class MemoryLog implements Log {
 
   unsubscribeUser(_user: string): void {
     // As for rooms.
+  }
+
+  async open(room: string): Promise<Head | null> {
+    const [head] = await this.heads([room]);
+    return head ?? null;
   }
 
   async heads(rooms: readonly string[]): Promise<readonly Head[]> {

@@ -131,11 +131,14 @@ describe('opening', () => {
        setInterval(() => undefined, 1000);`,
     );
     const holder = Bun.spawn([process.execPath, script], { stdout: 'pipe' });
-    const { value } = await holder.stdout.getReader().read();
-    expect(new TextDecoder().decode(value)).toBe('open\n');
-    expect(await refusal(dataDir)).toContain('in use by another Parley process');
-    holder.kill(9);
-    await holder.exited;
+    try {
+      const { value } = await holder.stdout.getReader().read();
+      expect(new TextDecoder().decode(value)).toBe('open\n');
+      expect(await refusal(dataDir)).toContain('in use by another Parley process');
+    } finally {
+      holder.kill(9);
+      await holder.exited;
+    }
     const store = await openSqliteStore({ dataDir });
     expect((await store.room('room'))?.name).toBe('kept');
     await store.close();
@@ -325,7 +328,9 @@ test('no statement scans a whole table', () => {
   for (const sql of statements.filter((text) => /^\s*(SELECT|INSERT|UPDATE|DELETE)/.test(text))) {
     const plan = db.query(`EXPLAIN QUERY PLAN ${sql}`).all() as { detail: string }[];
     // m and e are the one row each of the heads' subqueries.
-    const scans = plan.filter(({ detail }) => /^SCAN (?!CONSTANT|\(subquery|sqlite_master|[me] LEFT-JOIN)/.test(detail));
+    const scans = plan.filter(({ detail }) =>
+      /^SCAN (?!CONSTANT|\(subquery|sqlite_master|[me] LEFT-JOIN)/.test(detail),
+    );
     expect([sql, scans]).toEqual([sql, []]);
     const sorts = plan.filter(({ detail }) => detail.includes('TEMP B-TREE') && !sql.includes("'direct'"));
     expect([sql, sorts]).toEqual([sql, []]);

@@ -54,6 +54,20 @@ export interface Repeat {
   readonly from: string;
 }
 
+/** The first place of a message id. */
+export interface FoundId {
+  readonly seq: number;
+  readonly ts: number;
+  readonly from: string;
+}
+
+/** Numbers after `base` are free for the room, in this epoch. */
+export interface EpochReservation {
+  readonly epoch: number;
+  readonly base: number;
+  readonly isContinued: boolean;
+}
+
 /** Where a room stands: the last event and the count of messages. Zero where nothing happened yet. */
 export interface StoredHead {
   readonly epoch: number;
@@ -211,6 +225,17 @@ export interface Store {
   /** Null where the seq is no message. */
   target(room: string, seq: number): Promise<Target | null>;
   reaction(room: string, target: number, user: string, emoji: string): Promise<ReactionState | null>;
+
+  /** Where each message id already is in its room, in the order asked for; null where it is new. */
+  findIds(ids: readonly { readonly room: string; readonly id: Uint8Array }[]): Promise<readonly (FoundId | null)[]>;
+  /**
+   * For a log that has no head of a room: what its next numbers may be, in one committed transaction in the room's row.
+   * `incarnation` names the log since it last may have lost something, and is kept in the row. Where the row has the same
+   * one, or none because the room never had an event, nothing can have been lost: epoch as it is, `base` the greatest seq
+   * stored, `isContinued` true. Else a new epoch: epoch + 1 and base = greatest(greatest seq stored, last base) + 2^26,
+   * both kept in the row. Null where there is no such room.
+   */
+  reserveEpoch(room: string, incarnation: string): Promise<EpochReservation | null>;
 
   // Marks.
 

@@ -1,0 +1,166 @@
+// The log's scripts. Those that number events are bound to the very server they were loaded into: the text begins with
+// its run_id and the script cache does not survive a restart, a failover or a move of the slot, so that EVALSHA fails
+// with NOSCRIPT wherever the shard's heads might not be valid. Then the server is asked who it is and the shard adopted.
+
+import { createHash } from 'node:crypto';
+import type { Random } from '../../core/clock.ts';
+import adoptText from './adopt.lua' with { type: 'text' };
+import appendText from './append.lua' with { type: 'text' };
+import committedText from './committed.lua' with { type: 'text' };
+import type { RedisConnection } from './redis-connection.ts';
+import type { RedisKeys, ShardKeys } from './redis-keys.ts';
+import seedText from './seed.lua' with { type: 'text' };
+import sweepText from './sweep.lua' with { type: 'text' };
+
+type Argument = string | number | Uint8Array;
+
+interface Script {
+  readonly text: string;
+  readonly sha: string;
+}
+
+/** A shard as its present server knows it. */
+export interface Adopted {
+  /** Since when its heads are valid, in ms of the server. */
+  readonly since: number;
+  readonly incarnation: string;
+}
+
+interface BoundShard extends Adopted {
+  readonly append: Script;
+  readonly seed: Script;
+}
+
+/** Scripts that may run on any server. */
+const committed = script(committedText);
+const sweep = script(sweepText);
+
+function script(text: string): Script {
+  return { text, sha: createHash('sha1').update(text).digest('hex') };
+}
+
+export class RedisScripts {
+  readonly #connection: RedisConnection;
+  readonly #keys: RedisKeys;
+  readonly #random: Random;
+  readonly #generation: string;
+  readonly #bound: (BoundShard | undefined)[] = [];
+  readonly #binding: (Promise<BoundShard> | undefined)[] = [];
+
+  /** `generation`: changes when another kind of log was in charge of the store meanwhile. */
+  constructor(connection: RedisConnection, keys: RedisKeys, random: Random, generation: string) {
+    this.#connection = connection;
+    this.#keys = keys;
+    this.#random = random;
+    this.#generation = generation;
+  }
+
+  /** The shard as it was adopted; adopts it first where that is needed. */
+  adopted(shard: number): Promise<BoundShard> {
+    const bound = this.#bound[shard];
+    return bound === undefined ? this.#bind(shard) : Promise.resolve(bound);
+  }
+
+  async append(shard: number, args: readonly Argument[]): Promise<readonly unknown[]> {
+    const { heads, meta, wal } = this.#shard(shard);
+    return this.#runBound(shard, 'append', [heads, meta, wal], args);
+  }
+
+  async seed(shard: number, args: readonly Argument[]): Promise<readonly unknown[]> {
+    const { heads, meta, wal, headsAside } = this.#shard(shard);
+    return this.#runBound(shard, 'seed', [heads, meta, wal, headsAside], args);
+  }
+
+  async committed(shard: number, args: readonly Argument[]): Promise<number> {
+    const { heads, meta, wal } = this.#shard(shard);
+    return Number(await this.#run(committed, [heads, meta, wal], args));
+  }
+
+  async sweep(shard: number, args: readonly Argument[]): Promise<number> {
+    return Number(await this.#run(sweep, [this.#shard(shard).heads], args));
+  }
+
+  #shard(shard: number): ShardKeys {
+    return this.#keys.shards[shard] as ShardKeys;
+  }
+
+  /** Runs a bound script; once more where the server turned out to be another one. */
+  async #runBound(
+    shard: number,
+    name: 'append' | 'seed',
+    keys: readonly string[],
+    args: readonly Argument[],
+  ): Promise<readonly unknown[]> {
+    for (let attempt = 0; ; attempt++) {
+      const bound = await this.adopted(shard);
+      try {
+        const answer = (await this.#connection.call('EVALSHA', bound[name].sha, keys.length, ...keys, ...args)) as unknown[];
+        if (String(answer[0]) !== 'invalid') return answer;
+        if (attempt > 2) throw new Error('the shard stays invalid');
+      } catch (error) {
+        if (!isNoScript(error) || attempt > 2) throw error;
+      }
+      if (this.#bound[shard] === bound) this.#bound[shard] = undefined;
+    }
+  }
+
+  #bind(shard: number): Promise<BoundShard> {
+    let binding = this.#binding[shard];
+    if (binding === undefined) {
+      binding = this.#bindNow(shard).finally(() => {
+        this.#binding[shard] = undefined;
+      });
+      this.#binding[shard] = binding;
+    }
+    return binding;
+  }
+
+  /**
+   * Asks the server of this shard who it is and loads scripts that carry the answer. The salt is used once: texts that
+   * reached a server other than the one that answered, because the slot moved in between, are never run again.
+   */
+  async #bindNow(shard: number): Promise<BoundShard> {
+    const { heads, headsAside, meta } = this.#shard(shard);
+    const runId = await this.#runId(meta);
+    const salt = Buffer.from(this.#random.bytes(8)).toString('hex');
+    const bind = (text: string) =>
+      script(`if #ARGV == 0 then return 'loaded' end -- ${salt}\nlocal RUN = '${runId}.${this.#generation}'\n${text}`);
+    const [append, seed, adopt] = [bind(appendText), bind(seedText), bind(adoptText)];
+    // Run without arguments: SCRIPT LOAD has no key to be routed by in a cluster.
+    for (const { text } of [append, seed]) await this.#connection.call('EVAL', text, 1, meta);
+    if ((await this.#runId(meta)) !== runId) throw new Error('the shard has moved to another server');
+    const [since, incarnation] = (await this.#connection.call(
+      'EVAL',
+      adopt.text,
+      3,
+      heads,
+      meta,
+      headsAside,
+      salt,
+    )) as [Buffer, Buffer];
+    const bound = { since: Number(String(since)), incarnation: String(incarnation), append, seed };
+    this.#bound[shard] = bound;
+    return bound;
+  }
+
+  /** The run_id of the server that serves this key. */
+  async #runId(key: string): Promise<string> {
+    const info = String(await this.#connection.call('EVAL', "return redis.call('INFO', 'server')", 1, key));
+    const runId = /^run_id:([0-9a-f]+)/m.exec(info)?.[1];
+    if (runId === undefined) throw new Error('the server does not tell its run_id');
+    return runId;
+  }
+
+  async #run({ text, sha }: Script, keys: readonly string[], args: readonly Argument[]): Promise<unknown> {
+    try {
+      return await this.#connection.call('EVALSHA', sha, keys.length, ...keys, ...args);
+    } catch (error) {
+      if (!isNoScript(error)) throw error;
+      return this.#connection.call('EVAL', text, keys.length, ...keys, ...args);
+    }
+  }
+}
+
+function isNoScript(error: unknown): boolean {
+  return error instanceof Error && error.message.startsWith('NOSCRIPT');
+}

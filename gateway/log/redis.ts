@@ -1,0 +1,553 @@
+// The log of any number of processes, in Redis: rooms map to shards, one call appends a batch of one shard, numbers it and
+// publishes it. Implements log.ts. While one call of a shard is in flight its next batch gathers. A call whose answer was
+// lost is made again with the same ids, which the script recognises.
+
+import type { Clock, Random } from '../../core/clock.ts';
+import { type ErrorCode } from '../../core/protocol/codes.ts';
+import { encodeEpochStarted } from '../../core/protocol/encode.ts';
+import type { Level } from '../../core/protocol/frames.ts';
+import { idAheadMsMax } from '../../core/protocol/limits.ts';
+import { eventOps } from '../../core/protocol/ops.ts';
+import { frameEnds } from '../../core/protocol/slice.ts';
+import { readOp, readSeq } from '../../core/protocol/stamp.ts';
+import { uuidTime } from '../../core/uuid.ts';
+import type { Logger } from '../logger.ts';
+import { type Store, StoreUnavailable } from '../store/store.ts';
+import type { Append, Head, Log, LogListener } from './log.ts';
+import type { RedisConnection } from './redis-connection.ts';
+import type { RedisKeys, ShardKeys } from './redis-keys.ts';
+import type { Adopted, RedisScripts } from './redis-scripts.ts';
+
+/** Entries and bytes of one call. */
+const batchEntriesMax = 256;
+const batchBytesMax = 256 * 1024;
+/** Bytes that may wait for the calls of one shard; beyond it appends fail with UNAVAILABLE. */
+const waitingBytesMax = 16 * 1024 * 1024;
+/** How long a batch whose answer was lost is tried again before its senders are told UNAVAILABLE. */
+const retryForMs = 4000;
+const retryPauseMs = 50;
+/** How often the committed mark is read while somebody waits for it. */
+const committedPollMs = 1000;
+/** An id made this long after a shard was adopted cannot have been appended before; twice the clocks' tolerance. */
+const adoptionDoubtMs = idAheadMsMax * 2;
+/** A head that is being seeded by somebody else is asked for again. */
+const seedAttemptsMax = 5;
+
+export interface RedisLogOptions {
+  readonly walBytesMax: number;
+  readonly recentBytes: number;
+  readonly dedupeSeconds: number;
+  /** Heads of quiet rooms are compared once in this time. */
+  readonly heartbeatMs: number;
+}
+
+export interface RedisLogParts {
+  readonly connection: RedisConnection;
+  readonly keys: RedisKeys;
+  readonly scripts: RedisScripts;
+  readonly store: Store;
+  readonly clock: Clock;
+  readonly random: Random;
+  readonly logger: Logger;
+  readonly options: RedisLogOptions;
+  onAppended(entries: number, seconds: number): void;
+}
+
+interface ShardQueue {
+  readonly shard: number;
+  waiting: Append[];
+  waitingBytes: number;
+  isCalling: boolean;
+  isScheduled: boolean;
+  /** Who waits for level 4, by the id of the wal entry that holds his event; ascending. */
+  committing: Committing[];
+  isWatchingCommits: boolean;
+  committed: string;
+}
+
+interface Committing {
+  readonly walId: string;
+  readonly settle: () => void;
+}
+
+/** What a call answered for one entry. */
+interface Placed {
+  readonly outcome: 'new' | 'repeated' | 'conflict';
+  readonly seq: number;
+  readonly ts: number;
+}
+
+export class RedisLog implements Log {
+  readonly levels: readonly Level[];
+  readonly #parts: RedisLogParts;
+  /** What the answer of an append means. */
+  readonly #answerLevel: Level;
+  #listener: LogListener | null = null;
+  readonly #queues: ShardQueue[];
+  readonly #rooms = new Set<string>();
+  #fault: string | null = null;
+  #calls = 0;
+  #idle: (() => void)[] = [];
+
+  constructor(parts: RedisLogParts) {
+    this.#parts = parts;
+    this.#answerLevel = parts.connection.facts.isSynced ? 2 : 1;
+    this.levels = parts.connection.facts.isSynced ? [1, 2, 4] : [1, 4];
+    this.#queues = parts.keys.shards.map((_, shard) => ({
+      shard,
+      waiting: [],
+      waitingBytes: 0,
+      isCalling: false,
+      isScheduled: false,
+      committing: [],
+      isWatchingCommits: false,
+      committed: '0-0',
+    }));
+    parts.clock.every(parts.options.heartbeatMs / parts.keys.shards.length, () => this.#compareNextShard());
+  }
+
+  listen(listener: LogListener): void {
+    this.#listener = listener;
+  }
+
+  // Appending.
+
+  append(entry: Append): void {
+    const queue = this.#queues[this.#parts.keys.shardOf(entry.room)] as ShardQueue;
+    if (queue.waitingBytes > waitingBytesMax || !this.#parts.connection.isReady) {
+      this.#parts.clock.atTurnEnd(() => entry.fail('UNAVAILABLE'));
+      return;
+    }
+    queue.waiting.push(entry);
+    queue.waitingBytes += entry.bytes.length;
+    this.#schedule(queue);
+  }
+
+  #schedule(queue: ShardQueue): void {
+    if (queue.isScheduled || queue.isCalling) return;
+    queue.isScheduled = true;
+    this.#parts.clock.atTurnEnd(() => {
+      queue.isScheduled = false;
+      void this.#appendWaiting(queue);
+    });
+  }
+
+  async #appendWaiting(queue: ShardQueue): Promise<void> {
+    if (queue.isCalling) return;
+    queue.isCalling = true;
+    this.#calls++;
+    while (queue.waiting.length > 0) {
+      const batch = takeBatch(queue);
+      try {
+        await this.#appendBatch(queue, batch);
+      } catch (err) {
+        this.#parts.logger.warn({ err, shard: queue.shard, entries: batch.length }, 'a batch could not be appended');
+        for (const entry of batch) entry.fail('UNAVAILABLE');
+      }
+    }
+    queue.isCalling = false;
+    this.#calls--;
+    if (this.#calls === 0) for (const resolve of this.#idle.splice(0)) resolve();
+  }
+
+  /** Appends and settles; rejects with nothing settled. */
+  async #appendBatch(queue: ShardQueue, all: readonly Append[]): Promise<void> {
+    const { keys, connection, options, random, clock } = this.#parts;
+    const { prefix } = keys.shards[queue.shard] as ShardKeys;
+    const known = await this.#findRepeats(queue.shard, all);
+    const batch = all.filter((entry) => !known.has(entry));
+    if (batch.length > 0) {
+      const args = [
+        prefix,
+        options.walBytesMax,
+        options.recentBytes,
+        options.dedupeSeconds,
+        connection.publishCommand,
+        Buffer.from(random.bytes(8)).toString('hex'),
+        ...batch.flatMap((entry) => [entry.room, entry.id, entry.from, entry.bytes]),
+      ];
+      const started = performance.now();
+      const answer = await this.#callUntilAnswered(queue.shard, args, clock.now() + retryForMs);
+      if (answer === null) for (const entry of batch) entry.fail('UNAVAILABLE');
+      else {
+        this.#parts.onAppended(batch.length, (performance.now() - started) / 1000);
+        this.#settleBatch(queue, batch, String(answer[1]), answer[2] as Buffer);
+      }
+    }
+    for (const [entry, { seq, ts, from }] of known) {
+      if (from === entry.from) entry.settle(seq, ts, 4, true);
+      else entry.fail('CONFLICT');
+    }
+  }
+
+  /** The answer `ok`, or null where the wal is full. */
+  async #callUntilAnswered(
+    shard: number,
+    args: readonly (string | number | Uint8Array)[],
+    until: number,
+  ): Promise<readonly unknown[] | null> {
+    const { scripts, clock, logger } = this.#parts;
+    for (;;) {
+      try {
+        const answer = await scripts.append(shard, args);
+        this.#fault = null;
+        const status = String(answer[0]);
+        if (status === 'ok') return answer;
+        if (status === 'full') {
+          this.#fault = 'the log is full: the store does not keep up';
+          return null;
+        }
+        for (let i = 1; i < answer.length; i += 2) await this.#seed(String(answer[i]), String(answer[i + 1]));
+      } catch (error) {
+        this.#fault = 'Redis does not answer';
+        if (error instanceof StoreUnavailable || clock.now() >= until) throw error;
+        logger.debug({ err: error, shard }, 'an append is tried again');
+        await new Promise<void>((resolve) => clock.after(retryPauseMs, resolve));
+      }
+    }
+  }
+
+  /** Ids that the log may have forgotten, or never known since it was adopted, are looked up in the store. */
+  async #findRepeats(shard: number, batch: readonly Append[]) {
+    const { scripts, store } = this.#parts;
+    const { since } = await this.#untilAnswered(() => scripts.adopted(shard));
+    const doubtful = batch.filter((entry) => this.#isDoubtful(entry, since));
+    const known = new Map<Append, { seq: number; ts: number; from: string }>();
+    if (doubtful.length === 0) return known;
+    const found = await store.findIds(doubtful.map(({ room, id }) => ({ room, id })));
+    doubtful.forEach((entry, i) => {
+      const first = found[i];
+      if (first) known.set(entry, first);
+    });
+    return known;
+  }
+
+  #isDoubtful({ bytes, id }: Append, since: number): boolean {
+    // Only messages have an id that outlives the call.
+    if (readOp(bytes) !== eventOps.message) return false;
+    const time = uuidTime(id);
+    const windowMs = (this.#parts.options.dedupeSeconds * 1000) / 2;
+    return time === null || Math.abs(time - this.#parts.clock.now()) > windowMs || time < since + adoptionDoubtMs;
+  }
+
+  #settleBatch(queue: ShardQueue, batch: readonly Append[], walId: string, packed: Buffer): void {
+    batch.forEach((entry, i) => {
+      const { outcome, seq, ts } = readPlaced(packed, i);
+      if (outcome === 'conflict') entry.fail('CONFLICT');
+      else if (entry.level < 4) entry.settle(seq, ts, this.#answerLevel, outcome === 'repeated');
+      else this.#whenCommitted(queue, walId, () => entry.settle(seq, ts, 4, outcome === 'repeated'));
+    });
+  }
+
+  // Level 4.
+
+  #whenCommitted(queue: ShardQueue, walId: string, settle: () => void): void {
+    if (compareIds(walId, queue.committed) <= 0) {
+      settle();
+      return;
+    }
+    queue.committing.push({ walId, settle });
+    if (!queue.isWatchingCommits) void this.#watchCommits(queue);
+  }
+
+  /** Listens for the committed mark, and reads it each second, for as long as somebody waits for it. */
+  async #watchCommits(queue: ShardQueue): Promise<void> {
+    const { connection, keys, clock, logger } = this.#parts;
+    const { committedChannel, meta } = keys.shards[queue.shard] as ShardKeys;
+    queue.isWatchingCommits = true;
+    try {
+      await connection.subscribe(committedChannel);
+    } catch (err) {
+      logger.debug({ err, shard: queue.shard }, 'the committed mark is polled');
+    }
+    while (queue.committing.length > 0) {
+      try {
+        const committed = await connection.call('HGET', meta, 'committed');
+        if (committed !== null) this.#onCommitted(queue, String(committed));
+      } catch (err) {
+        logger.debug({ err, shard: queue.shard }, 'the committed mark could not be read');
+      }
+      if (queue.committing.length > 0) await new Promise<void>((resolve) => clock.after(committedPollMs, resolve));
+    }
+    queue.isWatchingCommits = false;
+  }
+
+  #onCommitted(queue: ShardQueue, walId: string): void {
+    if (compareIds(walId, queue.committed) <= 0) return;
+    queue.committed = walId;
+    const settled = queue.committing.filter((waiter) => compareIds(waiter.walId, walId) <= 0);
+    if (settled.length === 0) return;
+    queue.committing = queue.committing.filter((waiter) => compareIds(waiter.walId, walId) > 0);
+    for (const { settle } of settled) settle();
+  }
+
+  // Heads.
+
+  async open(room: string): Promise<Head | null> {
+    try {
+      const [head] = await this.#readHeads([room]);
+      return head ?? (await this.#seedMissing(room));
+    } catch (error) {
+      throw asUnavailable(error);
+    }
+  }
+
+  async heads(rooms: readonly string[]): Promise<readonly Head[]> {
+    try {
+      const heads = await this.#readHeads(rooms);
+      const missing = rooms.filter((_, i) => heads[i] === null);
+      // What the log has forgotten is as the store knows it.
+      const stored = missing.length > 0 ? await this.#parts.store.heads(missing) : [];
+      const byRoom = new Map(missing.map((room, i) => [room, stored[i]]));
+      return rooms.map((room, i) => heads[i] ?? byRoom.get(room) ?? noHead);
+    } catch (error) {
+      throw asUnavailable(error);
+    }
+  }
+
+  /** Null for rooms without a head in the log. */
+  async #readHeads(rooms: readonly string[]): Promise<(Head | null)[]> {
+    const { keys, connection, scripts } = this.#parts;
+    const byShard = new Map<number, number[]>();
+    rooms.forEach((room, i) => {
+      const shard = keys.shardOf(room);
+      const list = byShard.get(shard);
+      if (list === undefined) byShard.set(shard, [i]);
+      else list.push(i);
+    });
+    const heads: (Head | null)[] = rooms.map(() => null);
+    await Promise.all(
+      [...byShard].map(async ([shard, indexes]) => {
+        // Heads count for the server they were made on.
+        await scripts.adopted(shard);
+        const { heads: key } = keys.shards[shard] as ShardKeys;
+        const names = indexes.map((i) => rooms[i] as string);
+        const packed = (await connection.call('HMGET', key, ...names)) as (Buffer | null)[];
+        packed.forEach((head, i) => {
+          if (head !== null) heads[indexes[i] as number] = readHead(head);
+        });
+      }),
+    );
+    return heads;
+  }
+
+  async #seedMissing(room: string): Promise<Head | null> {
+    const { keys, connection, random } = this.#parts;
+    const { meta } = keys.shards[keys.shardOf(room)] as ShardKeys;
+    const field = `miss:${room}`;
+    await connection.call('HSETNX', meta, field, Buffer.from(random.bytes(8)).toString('hex'));
+    const nonce = await connection.call('HGET', meta, field);
+    const head = nonce === null ? null : await this.#seed(room, String(nonce));
+    if (head === null && nonce !== null) await connection.call('HDEL', meta, field);
+    return head;
+  }
+
+  /**
+   * Gives a room that has no head in the log one from the store: the next numbers where it is sure that nothing was lost,
+   * else a new epoch far beyond them. Null where there is no such room.
+   */
+  async #seed(room: string, nonce: string): Promise<Head | null> {
+    const { keys, connection, scripts, store } = this.#parts;
+    const shard = keys.shardOf(room);
+    const { prefix, meta } = keys.shards[shard] as ShardKeys;
+    let miss = nonce;
+    for (let attempt = 0; attempt < seedAttemptsMax; attempt++) {
+      const { incarnation } = await scripts.adopted(shard);
+      const reserved = await store.reserveEpoch(room, incarnation);
+      if (reserved === null) return null;
+      const { epoch, base, isContinued } = reserved;
+      const [stored] = await store.heads([room]);
+      const answer = await scripts.seed(shard, [
+        prefix,
+        connection.publishCommand,
+        room,
+        miss,
+        incarnation,
+        epoch,
+        base,
+        stored?.ts ?? 0,
+        stored?.messages ?? 0,
+        isContinued ? '' : encodeEpochStarted(room, epoch),
+      ]);
+      if (String(answer[0]) === 'ok') return readHead(answer[1] as Buffer);
+      const [head] = await this.#readHeads([room]);
+      if (head) return head;
+      const again = await connection.call('HGET', meta, `miss:${room}`);
+      if (again === null) return this.#seedMissing(room);
+      miss = String(again);
+    }
+    throw new StoreUnavailable(`the room ${room} could not be given a head`);
+  }
+
+  async #untilAnswered<T>(ask: () => Promise<T>): Promise<T> {
+    const { clock } = this.#parts;
+    const until = clock.now() + retryForMs;
+    for (;;) {
+      try {
+        return await ask();
+      } catch (error) {
+        this.#fault = 'Redis does not answer';
+        if (clock.now() >= until) throw error;
+        await new Promise<void>((resolve) => clock.after(retryPauseMs, resolve));
+      }
+    }
+  }
+
+  // Channels.
+
+  async subscribeRoom(room: string): Promise<void> {
+    this.#rooms.add(room);
+    try {
+      await this.#parts.connection.subscribe(this.#parts.keys.roomChannel(room));
+    } catch (error) {
+      this.#rooms.delete(room);
+      throw asUnavailable(error);
+    }
+  }
+
+  unsubscribeRoom(room: string): void {
+    this.#rooms.delete(room);
+    this.#parts.connection.unsubscribe(this.#parts.keys.roomChannel(room));
+  }
+
+  subscribeUser(user: string): void {
+    this.#parts.connection.subscribe(this.#parts.keys.userChannel(user)).catch((err: unknown) => {
+      // It is subscribed with all others when the connection is back.
+      this.#parts.logger.debug({ err, user }, 'a user channel could not be subscribed');
+    });
+  }
+
+  unsubscribeUser(user: string): void {
+    this.#parts.connection.unsubscribe(this.#parts.keys.userChannel(user));
+  }
+
+  /** Called by the connection for every message. */
+  onMessage(channel: string, payload: Uint8Array): void {
+    const parsed = this.#parts.keys.parseChannel(channel);
+    if (parsed === null) return;
+    const { kind, shard, name } = parsed;
+    if (kind === 'room') {
+      const op = readOp(payload);
+      if (op >= eventOps.message && op <= eventOps.epoch_started) this.#listener?.onEvents(name, payload, frameEnds(payload));
+      else this.#listener?.onRoomFrames(name, payload);
+    } else if (kind === 'user') this.#listener?.onUserFrames(name, payload);
+    else if (kind === 'committed') this.#onCommitted(this.#queues[shard] as ShardQueue, Buffer.from(payload).toString());
+  }
+
+  /** Called by the connection when messages may have been missed. */
+  onResubscribed(): void {
+    for (let shard = 0; shard < this.#queues.length; shard++) void this.#compareHeads(shard);
+  }
+
+  #nextCompared = 0;
+
+  /** A quiet room hides a loss: the heads of all rooms here are compared, shard by shard, once in a heartbeat. */
+  #compareNextShard(): void {
+    const shard = this.#nextCompared;
+    this.#nextCompared = (shard + 1) % this.#queues.length;
+    void this.#compareHeads(shard);
+  }
+
+  async #compareHeads(shard: number): Promise<void> {
+    const { keys, logger, connection } = this.#parts;
+    const rooms = [...this.#rooms].filter((room) => keys.shardOf(room) === shard);
+    if (rooms.length === 0 || !connection.isReady) return;
+    try {
+      const heads = await this.#readHeads(rooms);
+      heads.forEach((head, i) => {
+        if (head !== null) this.#listener?.onHead(rooms[i] as string, head);
+      });
+      this.#fault = null;
+    } catch (err) {
+      logger.debug({ err, shard }, 'heads could not be compared');
+    }
+  }
+
+  async readAfter(room: string, seq: number, limit: number): Promise<readonly Uint8Array[] | null> {
+    const { keys, connection } = this.#parts;
+    let parts: (Buffer | null)[];
+    try {
+      parts = (await connection.call('MGET', keys.older(room), keys.recent(room))) as (Buffer | null)[];
+    } catch {
+      // The store is asked instead.
+      return null;
+    }
+    const events: Uint8Array[] = [];
+    let isReached = false;
+    for (const part of parts) {
+      if (part === null) continue;
+      let start = 0;
+      for (const end of frameEnds(part)) {
+        const at = readSeq(part, start);
+        // What reaches back to the event after `seq`, or begins with the very first one, has no hole before it.
+        if (at <= seq + 1) isReached = true;
+        if (at > seq && events.length < limit) events.push(new Uint8Array(part.subarray(start, end)));
+        start = end;
+      }
+    }
+    return isReached ? events : null;
+  }
+
+  publishToRoom(room: string, payload: Uint8Array): void {
+    this.#publish(this.#parts.keys.roomChannel(room), payload);
+  }
+
+  publishToUser(user: string, payload: Uint8Array): void {
+    this.#publish(this.#parts.keys.userChannel(user), payload);
+  }
+
+  #publish(channel: string, payload: Uint8Array): void {
+    const { connection, logger } = this.#parts;
+    connection.call(connection.publishCommand, channel, payload).catch((err: unknown) => {
+      logger.debug({ err }, 'an ephemeral frame was lost');
+    });
+  }
+
+  fault(): string | null {
+    return this.#parts.connection.isReady ? this.#fault : 'Redis is not connected';
+  }
+
+  async close(): Promise<void> {
+    if (this.#calls > 0) await new Promise<void>((resolve) => this.#idle.push(resolve));
+  }
+}
+
+const noHead: Head = { epoch: 1, seq: 0, messages: 0 };
+
+function takeBatch(queue: ShardQueue): Append[] {
+  let bytes = 0;
+  let count = 0;
+  while (count < queue.waiting.length && count < batchEntriesMax && bytes < batchBytesMax) {
+    bytes += (queue.waiting[count] as Append).bytes.length;
+    count++;
+  }
+  queue.waitingBytes -= bytes;
+  return queue.waiting.splice(0, count);
+}
+
+/** '>BI8I8' for each entry. */
+function readPlaced(packed: Buffer, index: number): Placed {
+  const at = index * 17;
+  const code = packed.readUInt8(at);
+  return {
+    outcome: code === 0 ? 'new' : code === 1 ? 'repeated' : 'conflict',
+    seq: Number(packed.readBigUInt64BE(at + 1)),
+    ts: Number(packed.readBigUInt64BE(at + 9)),
+  };
+}
+
+/** '>ddddd': epoch, seq, ts, committed seq, messages. */
+function readHead(packed: Buffer): Head {
+  return { epoch: packed.readDoubleBE(0), seq: packed.readDoubleBE(8), messages: packed.readDoubleBE(32) };
+}
+
+/** Stream ids: ms-n. */
+function compareIds(first: string, second: string): number {
+  const [ms = 0, n = 0] = first.split('-').map(Number);
+  const [otherMs = 0, otherN = 0] = second.split('-').map(Number);
+  return ms - otherMs || n - otherN;
+}
+
+function asUnavailable(error: unknown): unknown {
+  return error instanceof StoreUnavailable ? error : new StoreUnavailable('Redis does not answer', { cause: error });
+}

@@ -1,0 +1,390 @@
+// The state behind the page: the connection, the rooms with their last messages and unread counts, which one is open.
+// Views read it and call its verbs; it touches no element.
+
+import { type Connection, connect } from '../client/connection.ts';
+import { Emitter } from '../client/emitter.ts';
+import { ParleyError } from '../client/errors.ts';
+import type { NotificationFrame, RoomEvent } from '../client/frames.ts';
+import type { Room } from '../client/room.ts';
+import { ask, type MemberBody, type Profile, type RoomBody, type RoomSummary } from './api.ts';
+import { People } from './people.ts';
+import type { Session } from './session.ts';
+
+/** The room everybody is offered. */
+const lobbyId = 'lobby';
+const leftLobbyKey = 'parley.left-lobby';
+const listPageRooms = 200;
+const listPagesMax = 5;
+/** Rooms that are heard live; of others the server tells that something came. */
+const liveRoomsMax = 100;
+/** Changes that come in a burst lead to one fetch. */
+const refreshDelayMs = 500;
+
+interface LastMessage {
+  readonly seq: number;
+  readonly ts: number;
+  readonly from: string;
+  /** Null where it was deleted. */
+  readonly text: string | null;
+}
+
+/** A room of the list. Only chat.ts changes it. */
+export interface RoomEntry {
+  readonly room: Room;
+  body: RoomBody;
+  last: LastMessage | null;
+  unread: number;
+  readSeq: number;
+  /** Messages up to here are in `unread` already. */
+  countedSeq: number;
+  /** In a direct room, who it is with, once known. */
+  other: string | null;
+  /** Null until fetched. */
+  members: readonly MemberBody[] | null;
+  /** What was typed and not sent. */
+  draft: string;
+}
+
+interface ChatEvents {
+  readonly change: null;
+  /** Something that the user asked for did not work. */
+  readonly problem: string;
+}
+
+export class Chat extends Emitter<ChatEvents> {
+  readonly me: Profile;
+  readonly people: People;
+  readonly connection: Connection;
+  readonly #session: Session;
+  readonly #entries = new Map<string, RoomEntry>();
+  #current: RoomEntry | null = null;
+  #isLoaded = false;
+  #refreshTimer: ReturnType<typeof setTimeout> | null = null;
+  /** Grows when a name became known. */
+  #namesVersion = 0;
+
+  constructor(session: Session, me: Profile) {
+    super();
+    this.me = me;
+    this.#session = session;
+    this.people = new People(
+      () => session.token(),
+      () => {
+        this.#namesVersion++;
+        this.emit('change', null);
+      },
+    );
+    this.people.learn(me.id, me);
+    const url = new URL('ws', document.baseURI).href;
+    this.connection = connect({ url, token: (rejected) => session.token(rejected) });
+    this.connection.on('state', (state) => {
+      if (state.name === 'online') void this.#onOnline();
+      this.emit('change', null);
+    });
+    this.connection.on('notification', (notification) => this.#onNotification(notification));
+  }
+
+  get namesVersion(): number {
+    return this.#namesVersion;
+  }
+
+  /** False until the list has come for the first time. */
+  get isLoaded(): boolean {
+    return this.#isLoaded;
+  }
+
+  get current(): RoomEntry | null {
+    return this.#current;
+  }
+
+  /** The newest activity first. */
+  get entries(): readonly RoomEntry[] {
+    return [...this.#entries.values()].sort((a, b) => activityOf(b) - activityOf(a));
+  }
+
+  get unread(): number {
+    let sum = 0;
+    for (const { unread } of this.#entries.values()) sum += unread;
+    return sum;
+  }
+
+  title(entry: RoomEntry): string {
+    if (entry.body.type !== 'direct') return entry.body.name;
+    if (entry.other !== null) return this.people.name(entry.other);
+    return entry.body.name || 'Direct messages';
+  }
+
+  /** Shows a room; null shows none. */
+  open(id: string | null): void {
+    const entry = id === null ? null : (this.#entries.get(id) ?? null);
+    if (entry === this.#current) return;
+    this.#current?.room.close();
+    this.#current = entry;
+    entry?.room.open();
+    this.emit('change', null);
+  }
+
+  /** The user has the newest of the open room before his eyes. */
+  markSeen(): void {
+    const entry = this.#current;
+    if (!entry || entry.room.status !== 'live' || entry.readSeq >= entry.room.head) return;
+    entry.readSeq = entry.room.head;
+    entry.room.markRead(entry.readSeq);
+    if (entry.unread === 0) return;
+    entry.unread = 0;
+    this.emit('change', null);
+  }
+
+  async createRoom(name: string, isPublic: boolean): Promise<void> {
+    const type = isPublic ? 'channel' : 'group';
+    await this.#openCreated(await this.#ask<RoomBody>('POST', 'v1/rooms', { name, type, public: isPublic }));
+  }
+
+  /** The room of the two, made where there is none. */
+  async openDirect(user: string): Promise<void> {
+    await this.#openCreated(await this.#ask<RoomBody>('POST', 'v1/rooms', { type: 'direct', members: [user] }));
+  }
+
+  async joinRoom(id: string): Promise<void> {
+    await this.connection.room(id).join();
+    if (id === lobbyId) this.#rememberLeftLobby(false);
+    await this.#refresh();
+    this.open(id);
+  }
+
+  async leaveRoom(entry: RoomEntry): Promise<void> {
+    await entry.room.leave();
+    if (entry.body.id === lobbyId) this.#rememberLeftLobby(true);
+    this.#drop(entry.body.id);
+  }
+
+  async addMember(entry: RoomEntry, user: string): Promise<void> {
+    await this.#ask('PUT', `${roomPath(entry)}/members/${encodeURIComponent(user)}`, {});
+    await this.loadMembers(entry);
+  }
+
+  async loadMembers(entry: RoomEntry): Promise<void> {
+    const { members } = await this.#ask<{ members: MemberBody[] }>('GET', `${roomPath(entry)}/members`);
+    for (const member of members) this.people.learn(member.user, member);
+    entry.members = members;
+    entry.other = members.find(({ user }) => user !== this.me.id)?.user ?? entry.other;
+    this.emit('change', null);
+  }
+
+  /** Runs what the user asked for and tells where it fails. */
+  attempt(task: Promise<unknown>): void {
+    task.catch((error: unknown) => this.emit('problem', toSentence(error)));
+  }
+
+  logOut(): void {
+    this.connection.close();
+    void this.#session.logOut();
+  }
+
+  async #ask<Body>(method: string, path: string, body?: unknown): Promise<Body> {
+    return ask<Body>(method, path, await this.#session.token(), body);
+  }
+
+  async #onOnline(): Promise<void> {
+    try {
+      await this.#refresh();
+      if (!this.#entries.has(lobbyId) && !this.#hasLeftLobby()) await this.#offerLobby();
+    } catch {
+      // Whatever it was, the list is asked for again with the next change or connection.
+      this.#refreshSoon();
+    }
+  }
+
+  async #offerLobby(): Promise<void> {
+    const room = this.connection.room(lobbyId);
+    try {
+      await room.join();
+    } catch (error) {
+      if (!(error instanceof ParleyError && error.code === 'NOT_FOUND')) throw error;
+      await this.#createLobby();
+      await room.join();
+    }
+    await this.#refresh();
+    if (!this.#current) this.open(lobbyId);
+  }
+
+  /** Somebody else may be making it at the same moment. */
+  async #createLobby(): Promise<void> {
+    const body = { id: lobbyId, name: 'Lobby', type: 'channel', public: true };
+    try {
+      await this.#ask('POST', 'v1/rooms', body);
+    } catch (error) {
+      if (!(error instanceof ParleyError && error.code === 'CONFLICT')) throw error;
+    }
+  }
+
+  #hasLeftLobby(): boolean {
+    return localStorage.getItem(leftLobbyKey) === this.me.id;
+  }
+
+  #rememberLeftLobby(hasLeft: boolean): void {
+    if (hasLeft) localStorage.setItem(leftLobbyKey, this.me.id);
+    else localStorage.removeItem(leftLobbyKey);
+  }
+
+  async #openCreated(body: RoomBody): Promise<void> {
+    await this.#refresh();
+    this.open(body.id);
+  }
+
+  #refreshSoon(): void {
+    if (this.#refreshTimer !== null) return;
+    this.#refreshTimer = setTimeout(() => {
+      this.#refreshTimer = null;
+      if (this.connection.isOnline) this.#refresh().catch(() => this.#refreshSoon());
+    }, refreshDelayMs);
+  }
+
+  /** Makes the list what the server says it is. */
+  async #refresh(): Promise<void> {
+    const summaries: RoomSummary[] = [];
+    for (let pages = 0; pages < listPagesMax; pages++) {
+      const after = summaries.at(-1)?.id;
+      const query = after === undefined ? '' : `&after=${encodeURIComponent(after)}`;
+      const { rooms } = await this.#ask<{ rooms: RoomSummary[] }>('GET', `v1/rooms?limit=${listPageRooms}${query}`);
+      summaries.push(...rooms);
+      if (rooms.length < listPageRooms) break;
+    }
+    for (const summary of summaries) this.#take(summary);
+    const ids = new Set(summaries.map(({ id }) => id));
+    for (const id of this.#entries.keys()) if (!ids.has(id)) this.#drop(id);
+    for (const entry of this.entries.slice(0, liveRoomsMax)) entry.room.subscribe();
+    this.#isLoaded = true;
+    this.emit('change', null);
+  }
+
+  #take(summary: RoomSummary): void {
+    const entry = this.#entries.get(summary.id) ?? this.#add(summary);
+    entry.body = summary;
+    entry.readSeq = Math.max(entry.readSeq, summary.read_seq);
+    // What came live while the list was on its way is counted already, and newer.
+    if (summary.head_seq >= entry.countedSeq) {
+      entry.countedSeq = summary.head_seq;
+      entry.unread = summary.unread;
+    }
+    const last = summary.last_message;
+    if (last && last.seq >= (entry.last?.seq ?? 0)) {
+      const text = last.content === null ? null : previewOf(last.type, last.content);
+      entry.last = { seq: last.seq, ts: Date.parse(last.ts), from: last.from, text };
+    }
+    if (summary.type === 'direct' && entry.other === null) this.#findOther(entry, summary);
+  }
+
+  #findOther(entry: RoomEntry, { created_by, last_message }: RoomSummary): void {
+    const known = [created_by, last_message?.from].find((user) => user !== undefined && user !== this.me.id);
+    if (known !== undefined) entry.other = known;
+    else this.loadMembers(entry).catch(() => this.#refreshSoon());
+  }
+
+  #add(body: RoomSummary): RoomEntry {
+    const room = this.connection.room(body.id);
+    const entry: RoomEntry = {
+      room,
+      body,
+      last: null,
+      unread: 0,
+      readSeq: body.read_seq,
+      countedSeq: 0,
+      other: null,
+      members: null,
+      draft: '',
+    };
+    this.#entries.set(body.id, entry);
+    const current = () => this.#entries.get(body.id);
+    room.on('message', (event) => this.#onMessage(current(), event));
+    room.on('message_edited', ({ target, content }) => this.#onChanged(current(), target, content));
+    room.on('message_deleted', ({ target }) => this.#onChanged(current(), target, null));
+    room.on('room_updated', ({ changed }) => this.#onRoomUpdated(current(), changed));
+    room.on('user_joined', () => this.#onMembersChanged(current()));
+    room.on('user_left', () => this.#onMembersChanged(current()));
+    room.on('removed', () => this.#drop(body.id));
+    room.on('change', () => this.emit('change', null));
+    return entry;
+  }
+
+  #drop(id: string): void {
+    const entry = this.#entries.get(id);
+    if (!entry) return;
+    this.#entries.delete(id);
+    entry.room.unsubscribe();
+    if (this.#current === entry) this.open(null);
+    this.emit('change', null);
+  }
+
+  #onMessage(entry: RoomEntry | undefined, event: RoomEvent<'message'>): void {
+    if (!entry) return;
+    if (event.seq > (entry.last?.seq ?? 0)) {
+      const text = event.content === null ? null : previewOf(event.type, event.content);
+      entry.last = { seq: event.seq, ts: event.ts, from: event.from, text };
+    }
+    if (event.seq <= entry.countedSeq) return;
+    entry.countedSeq = event.seq;
+    if (event.from !== this.me.id) entry.unread++;
+  }
+
+  #onChanged(entry: RoomEntry | undefined, target: number, content: string | Uint8Array | null): void {
+    if (entry?.last?.seq !== target) return;
+    entry.last = { ...entry.last, text: content === null ? null : previewOf('text', content) };
+  }
+
+  #onRoomUpdated(entry: RoomEntry | undefined, changed: Readonly<Record<string, unknown>>): void {
+    if (!entry) return;
+    if (typeof changed['name'] === 'string') entry.body = { ...entry.body, name: changed['name'] };
+    if (changed['member'] !== undefined) this.#onMembersChanged(entry);
+    else this.#refreshSoon();
+  }
+
+  #onMembersChanged(entry: RoomEntry | undefined): void {
+    if (entry?.members && entry === this.#current) this.loadMembers(entry).catch(() => null);
+    else if (entry) entry.members = null;
+  }
+
+  #onNotification({ kind, room, details }: NotificationFrame): void {
+    const entry = room === null ? undefined : this.#entries.get(room);
+    if (kind === 'room_removed' && room !== null) this.#drop(room);
+    else if (kind === 'marks' && entry) this.#onMarks(entry, details['read']);
+    else if (kind === 'message' || kind === 'room_added') this.#refreshSoon();
+  }
+
+  /** Read on another device. */
+  #onMarks(entry: RoomEntry, read: unknown): void {
+    if (typeof read !== 'number' || read <= entry.readSeq) return;
+    entry.readSeq = read;
+    if (read >= entry.countedSeq) entry.unread = 0;
+    else this.#refreshSoon();
+    this.emit('change', null);
+  }
+}
+
+function roomPath(entry: RoomEntry): string {
+  return `v1/rooms/${encodeURIComponent(entry.body.id)}`;
+}
+
+function activityOf({ last, body }: RoomEntry): number {
+  return Math.max(last?.ts ?? 0, Date.parse(body.created_at));
+}
+
+function previewOf(type: string, content: string | Uint8Array): string {
+  if (typeof content !== 'string') return 'Encrypted message';
+  return type === 'text' ? content : `[${type}]`;
+}
+
+const sentences: Readonly<Record<string, string>> = {
+  DISCONNECTED: 'Not connected. Try again in a moment.',
+  TIMEOUT: 'The server did not answer in time. Try again.',
+  NOT_FOUND: 'There is no such thing, or you may not see it.',
+  FORBIDDEN: 'You may not do that here.',
+  TOO_LARGE: 'That is too long.',
+  RATE_LIMITED: 'That was too fast. Wait a moment and try again.',
+};
+
+/** What went wrong, for people. */
+export function toSentence(error: unknown): string {
+  if (error instanceof ParleyError) return sentences[error.code] ?? error.message;
+  return 'The server cannot be reached.';
+}
