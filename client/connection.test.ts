@@ -2,7 +2,7 @@ import { describe, expect, test } from 'bun:test';
 import { clientOps, controlOps, ephemeralOps } from '../core/protocol/ops.ts';
 import { type ConnectOptions, connect } from './connection.ts';
 import { ParleyError } from './errors.ts';
-import { FakeGateway, settle } from './fake-gateway.ts';
+import { FakeGateway, settle } from './gateway.fixture.ts';
 
 function tokenWith(expiresAt: number): string {
   return `h.${btoa(JSON.stringify({ exp: expiresAt / 1000 }))}.s`;

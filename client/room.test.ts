@@ -1,7 +1,7 @@
 import { describe, expect, test } from 'bun:test';
 import { clientOps, controlOps, ephemeralOps, eventOps } from '../core/protocol/ops.ts';
 import { connect } from './connection.ts';
-import { FakeGateway, settle } from './fake-gateway.ts';
+import { FakeGateway, settle } from './gateway.fixture.ts';
 import type { Room } from './room.ts';
 import type { TimelineMessage } from './timeline.ts';
 

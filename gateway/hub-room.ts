@@ -64,10 +64,8 @@ export class HubRoom {
   apply(event: RoomEvent): void {
     switch (event.op) {
       case eventOps.message_edited:
-        this.ring.foldEdit(event.target, event.content);
-        break;
       case eventOps.message_deleted:
-        this.ring.foldDelete(event.target);
+        this.ring.fold(event);
         break;
       case eventOps.user_joined:
         if (this.memberCount !== null && !this.#members.get(event.user)) this.memberCount++;

@@ -16,7 +16,7 @@ import type { Head, Log, LogListener } from './log/log.ts';
 import type { Logger } from './logger.ts';
 import type { CacheCounts, Metrics } from './metrics.ts';
 import type { Socket } from './socket.ts';
-import type { EventPage, Store } from './store/store.ts';
+import type { Store } from './store/store.ts';
 import { ephemeralTopic, roomTopic } from './topics.ts';
 
 /** A room without sockets stays warm this long. */
@@ -45,6 +45,7 @@ export interface HubObserver {
   onAttached(room: HubRoom, socket: Socket): void;
   onDetached(room: HubRoom, socket: Socket, isGone: boolean): void;
   onUserFrames(user: string, payload: Uint8Array): void;
+  onControl(payload: Uint8Array): void;
 }
 
 export interface HubParts {
@@ -64,7 +65,6 @@ export class Hub implements LogListener {
   readonly #logger: Logger;
   readonly #metrics: Metrics;
   readonly #roomCache: CacheCounts;
-  readonly #historyCache: CacheCounts;
   #engine: Engine | null = null;
   #observer: HubObserver | null = null;
   /** Called when enough was published that some socket may have become slow. */
@@ -86,7 +86,6 @@ export class Hub implements LogListener {
     this.#logger = parts.logger;
     this.#metrics = parts.metrics;
     this.#roomCache = parts.metrics.cache('rooms');
-    this.#historyCache = parts.metrics.cache('history');
     this.limits = parts.limits;
     this.#log.listen(this);
     this.clock.every(idleMs / 3, () => this.#dropIdle());
@@ -154,6 +153,7 @@ export class Hub implements LogListener {
       const room = new HubRoom(record, this.#metrics.cache('members'));
       room.epoch = head.epoch;
       room.head = head.seq;
+      if (head.committed < head.seq) await this.#applyUncommitted(room, head.committed);
       this.#rooms.set(id, room);
       this.#idle.set(id, this.clock.now());
       // What was heard while loading and is not below the head is read like a hole.
@@ -162,6 +162,15 @@ export class Hub implements LogListener {
     } catch (error) {
       this.#log.unsubscribeRoom(id);
       throw error;
+    }
+  }
+
+  /** The store's record and members are older than these events. */
+  async #applyUncommitted(room: HubRoom, committed: number): Promise<void> {
+    for (const bytes of (await this.#log.recent(room.id)) ?? []) {
+      if (readSeq(bytes) <= committed || readSeq(bytes) > room.head || readOp(bytes) < eventOps.user_joined) continue;
+      const event = decodeEvent(bytes);
+      if (event.op !== eventOps.epoch_started) room.apply(event);
     }
   }
 
@@ -283,8 +292,21 @@ export class Hub implements LogListener {
     for (const socket of [...room.subscriptions.keys()]) {
       if (!isMeant(socket)) continue;
       this.detach(socket, room.id, false);
-      if (socket.leavingRoom !== room.id) socket.queue(encodeRemoved(room.id, reason));
+      this.#tellRemoved(socket, room.id, reason);
     }
+  }
+
+  #tellRemoved(socket: Socket, room: string, reason: RemovedReason): void {
+    if (socket.removedFrom === room) return;
+    socket.removedFrom = room;
+    socket.queue(encodeRemoved(room, reason));
+  }
+
+  /** A user was removed, told to all his sockets here: those the event has not reached, or that were not subscribed. */
+  removed(socket: Socket, room: string, frame: Uint8Array): void {
+    this.detach(socket, room, false);
+    if (socket.removedFrom === room) socket.removedFrom = null;
+    else socket.queue(frame);
   }
 
   onRoomFrames(id: string, payload: Uint8Array): void {
@@ -296,6 +318,10 @@ export class Hub implements LogListener {
 
   onUserFrames(user: string, payload: Uint8Array): void {
     this.#observer?.onUserFrames(user, payload);
+  }
+
+  onControl(payload: Uint8Array): void {
+    this.#observer?.onControl(payload);
   }
 
   onHead(id: string, { seq }: Head): void {
@@ -373,26 +399,13 @@ export class Hub implements LogListener {
     return this.#readFrom(room.id, seq);
   }
 
-  /** The newest events: from the ring where it holds enough, else from the store, which fills the ring. */
-  async newest(room: HubRoom, limit: number, bytesMax: number): Promise<EventPage> {
-    const cached = room.ring.newest(limit, bytesMax);
-    if (cached !== null) {
-      this.#historyCache.hits++;
-      return cached;
-    }
-    this.#historyCache.misses++;
-    const page = await this.#store.page(room.id, null, null, limit, bytesMax);
-    const placed = page.events.map((bytes) => ({ seq: readSeq(bytes), bytes }));
-    room.ring.prepend(placed, room.head, !page.more, this.limits.ringBytesMax);
-    return page;
-  }
-
   // Sockets.
 
   /** Puts a socket into a room with a cursor; `pump` it afterwards. Replaces an earlier subscription. */
   attach(socket: Socket, room: HubRoom, cursor: number): Subscription {
     socket.subscriptions.get(room.id)?.end();
     const isNew = !room.subscriptions.has(socket);
+    if (socket.removedFrom === room.id) socket.removedFrom = null;
     const subscription = new Subscription(this, socket, room, cursor);
     socket.subscriptions.set(room.id, subscription);
     room.subscriptions.set(socket, subscription);

@@ -6,16 +6,17 @@ import packageJson from '../package.json' with { type: 'json' };
 import type { Level } from '../core/protocol/frames.ts';
 import { createProxyRules } from './address.ts';
 import { createAuth } from './auth.ts';
+import { openBackends } from './backends.ts';
 import { systemClock as clock, systemRandom as random } from './clock.ts';
 import { ackLevels, type Config, ConfigError, configWarnings, helpText, loadConfig, printConfig } from './config.ts';
 import { drainSockets } from './drain.ts';
 import { startBun } from './engine/bun.ts';
 import { Gateway } from './gateway.ts';
 import { Heartbeat } from './heartbeat.ts';
+import { History } from './history.ts';
 import { createHttp } from './http/http.ts';
 import { bodyBytesMax } from './http/limits.ts';
 import { Hub } from './hub.ts';
-import { MemoryLog } from './log/memory.ts';
 import { createLogger } from './logger.ts';
 import { createMetrics } from './metrics.ts';
 import { Notifications } from './notifications.ts';
@@ -23,7 +24,6 @@ import { Presence } from './presence.ts';
 import { Receipts } from './receipts.ts';
 import { Rooms } from './rooms.ts';
 import { sweepSlow } from './slow.ts';
-import { openSqliteStore } from './store/sqlite.ts';
 import { StoreStartError } from './store/store.ts';
 import { Typing } from './typing.ts';
 import { Upgrades } from './upgrade.ts';
@@ -43,20 +43,8 @@ async function start(config: Config): Promise<void> {
   const logger = createLogger(config);
   for (const warning of configWarnings(config)) logger.warn(warning);
   const metrics = createMetrics(version);
-  const store = await openSqliteStore({ dataDir: config.dataDir });
-  const log = new MemoryLog(store, clock, {
-    onCommit(events, seconds) {
-      metrics.appends.appended += events;
-      metrics.observeAppendBatch(events);
-      metrics.observeCommit(seconds);
-    },
-    onRepeated: () => metrics.appends.repeated++,
-    onCommitFailed(events, err) {
-      metrics.appends.unavailable += events;
-      logger.error({ err, events }, 'a commit failed');
-    },
-  });
-
+  const backends = await openBackends({ config, clock, random, logger, metrics });
+  const { log, store } = backends;
   const slowBytes = config.maxBacklogBytes * slowShare;
   const hub = new Hub({ log, store, clock, logger, metrics, limits: { ringBytesMax, slowBytes } });
   const users = new Users({ rates: config, store, clock, logger, metrics });
@@ -74,6 +62,7 @@ async function start(config: Config): Promise<void> {
     log,
     store,
     users,
+    hub,
     receipts,
     logger,
     roomMax: config.notifyRoomMax,
@@ -85,6 +74,7 @@ async function start(config: Config): Promise<void> {
     hub,
     log,
     store,
+    history: new History({ log, store, metrics, ringBytesMax }),
     users,
     receipts,
     typing,
@@ -175,10 +165,12 @@ async function start(config: Config): Promise<void> {
       onAttached: (room, socket) => presence.attached(room, socket),
       onDetached: (room, socket, isGone) => presence.detached(room, socket, isGone),
       onUserFrames: (user, payload) => notifications.deliver(user, payload),
+      onControl: () => {},
     },
     () => sweepSlow(gateway.sockets, { slowBytes, backlogBytesMax: config.maxBacklogBytes }, metrics),
   );
   new Heartbeat(gateway.sockets, clock, config.heartbeatMs);
+  backends.start();
   printReady(config, engine.port);
 
   async function drain(): Promise<void> {
@@ -191,11 +183,10 @@ async function start(config: Config): Promise<void> {
       process.exit(1);
     });
     await drainSockets({ sockets: gateway.sockets, clock, random, drainSeconds: config.drainSeconds });
-    await log.close();
     await receipts.close();
     await users.flush();
     await engine.stop();
-    await store.close();
+    await backends.close();
     logger.info('drained');
     process.exit(0);
   }

@@ -52,6 +52,8 @@ export interface Metrics {
   readonly refusals: Counts<ErrorCode>;
   readonly appends: Counts<AppendOutcome>;
   slowReaders: number;
+  /** Events that the store refuses for good, kept as dead letters. */
+  eventsParked: number;
   /** Subscriptions taken off their topic because the socket read too slowly; they were caught up instead. */
   readersCaughtUp: number;
   /** Holes in a room's events that were read from the log or the store. */
@@ -109,6 +111,7 @@ export function createMetrics(version: string): Metrics {
     refusals: zeros(Object.keys(errors) as ErrorCode[]),
     appends: zeros(appendOutcomes),
     slowReaders: 0,
+    eventsParked: 0,
     readersCaughtUp: 0,
     holesFilled: 0,
     countClose(code) {

@@ -3,10 +3,11 @@
 
 import type { Clock } from '../core/clock.ts';
 import { decodeValue } from '../core/protocol/codec.ts';
-import { encodeNotification, type RemovedReason } from '../core/protocol/encode.ts';
-import { ephemeralOps } from '../core/protocol/ops.ts';
+import { encodeNotification, encodeRemoved, type RemovedReason } from '../core/protocol/encode.ts';
+import { controlOps } from '../core/protocol/ops.ts';
 import { readOp } from '../core/protocol/stamp.ts';
 import type { Room } from '../core/room.ts';
+import type { Hub } from './hub.ts';
 import type { HubRoom } from './hub-room.ts';
 import type { Log } from './log/log.ts';
 import type { Logger } from './logger.ts';
@@ -24,6 +25,7 @@ export interface NotificationParts {
   readonly log: Log;
   readonly store: Store;
   readonly users: Users;
+  readonly hub: Hub;
   readonly receipts: Receipts;
   readonly logger: Logger;
   /** Larger rooms get no `message` notifications. */
@@ -44,6 +46,7 @@ export class Notifications {
   }
 
   roomRemoved(user: string, room: string, reason: RemovedReason): void {
+    this.#publish(user, encodeRemoved(room, reason));
     this.#publish(user, encodeNotification('room_removed', room, null, null, { reason }));
   }
 
@@ -112,6 +115,11 @@ export class Notifications {
   deliver(user: string, frame: Uint8Array): void {
     const sockets = this.#parts.users.sockets(user);
     if (sockets.size === 0) return;
+    if (readOp(frame) === controlOps.removed) {
+      const [, room] = decodeValue(frame) as [number, string];
+      for (const socket of [...sockets]) this.#parts.hub.removed(socket, room, frame);
+      return;
+    }
     const room = roomOfMessage(frame);
     for (const socket of sockets) {
       // Who is subscribed has the message itself.
@@ -122,7 +130,6 @@ export class Notifications {
 
 /** The room of a `message` notification, null for every other frame. */
 function roomOfMessage(frame: Uint8Array): string | null {
-  if (readOp(frame) !== ephemeralOps.notification) return null;
   const [, kind, room] = decodeValue(frame) as [number, string, string | null];
   return kind === 'message' ? room : null;
 }

@@ -1,11 +1,11 @@
 // The last events of one room as encoded bytes, for catching up without a read. Used by the hub alone. Holds chunks as
 // they were published; edits and deletes that follow are folded into the messages they change, as history does.
 
-import { concatFrames, encodeMap, encodeMessage, encodeMessageEdited } from '../core/protocol/encode.ts';
-import { decodeEvent, type MessageEvent, type RoomEvent } from '../core/protocol/events.ts';
-import type { Content } from '../core/protocol/frames.ts';
+import { foldInto } from '../core/fold.ts';
+import { concatFrames } from '../core/protocol/encode.ts';
+import type { RoomEvent } from '../core/protocol/events.ts';
 import { eventOps } from '../core/protocol/ops.ts';
-import { readOp, stamp } from '../core/protocol/stamp.ts';
+import { readOp } from '../core/protocol/stamp.ts';
 
 /** Dense events, one after another; `ends[i]` is where event `first + i` ends. */
 interface Chunk {
@@ -116,45 +116,31 @@ export class Ring {
     return { bytes: whole ? chunk.bytes : chunk.bytes.subarray(start, end), last: chunk.first + count - 1 };
   }
 
-  /** Gives the message at `target` the content of a later edit. */
-  foldEdit(target: number, content: Content | null): void {
-    const event = this.#eventAt(target);
-    if (event?.op !== eventOps.message || event.content === null) return;
-    this.#replace(target, encodeMessageOf(event, content, event.meta));
+  /** Folds an edit or a delete into the events that it changes. */
+  fold(change: RoomEvent): void {
+    if (change.op === eventOps.message_edited) this.#foldAt(change.target, change);
+    if (change.op !== eventOps.message_deleted) return;
+    this.#foldAt(change.target, change);
+    for (const seq of this.#editsAfter(change.target)) this.#foldAt(seq, change);
   }
 
-  /** Takes the content from a deleted message and from its edits. */
-  foldDelete(target: number): void {
-    const event = this.#eventAt(target);
-    if (event?.op === eventOps.message) this.#replace(target, encodeMessageOf(event, null, { deleted: true }));
-    for (const seq of this.#editsOf(target)) {
-      const edit = this.#eventAt(seq);
-      if (edit?.op !== eventOps.message_edited) continue;
-      const bytes = encodeMessageEdited(edit.room, edit.from, target, null);
-      stamp(bytes, 0, edit.seq, edit.ts);
-      this.#replace(seq, bytes);
-    }
+  #foldAt(seq: number, change: RoomEvent): void {
+    const bytes = this.after(seq - 1, 0)?.bytes;
+    const folded = bytes && foldInto(bytes, change);
+    if (folded) this.#replace(seq, folded);
   }
 
-  #editsOf(target: number): number[] {
+  #editsAfter(target: number): number[] {
     const edits: number[] = [];
     for (const { first, bytes, ends } of this.#chunks) {
+      if (first + ends.length <= target) continue;
       let start = 0;
-      for (let i = 0; i < ends.length; i++) {
-        const end = ends[i] as number;
-        if (readOp(bytes, start) === eventOps.message_edited) {
-          const event = decodeEvent(bytes.subarray(start, end));
-          if (event.op === eventOps.message_edited && event.target === target) edits.push(first + i);
-        }
+      ends.forEach((end, i) => {
+        if (readOp(bytes, start) === eventOps.message_edited) edits.push(first + i);
         start = end;
-      }
+      });
     }
     return edits;
-  }
-
-  #eventAt(seq: number): RoomEvent | null {
-    const bytes = this.after(seq - 1, 0)?.bytes;
-    return bytes === undefined ? null : decodeEvent(bytes);
   }
 
   #replace(seq: number, event: Uint8Array): void {
@@ -186,11 +172,4 @@ export class Ring {
     }
     return -1;
   }
-}
-
-function encodeMessageOf(event: MessageEvent, content: Content | null, meta: MessageEvent['meta']): Uint8Array {
-  const encoded = meta === null ? null : encodeMap(meta);
-  const bytes = encodeMessage(event.room, event.from, event.id, event.type, content, encoded);
-  stamp(bytes, 0, event.seq, event.ts);
-  return bytes;
 }

@@ -16,7 +16,7 @@ import {
 } from '../core/protocol/encode.ts';
 import type { RoomChanges } from '../core/protocol/events.ts';
 import type { Content, Level, Role } from '../core/protocol/frames.ts';
-import { emojiBytesMax, historyBytesMax } from '../core/protocol/limits.ts';
+import { emojiBytesMax } from '../core/protocol/limits.ts';
 import {
   applyChanges,
   checkContent,
@@ -28,6 +28,7 @@ import {
   type Room,
 } from '../core/room.ts';
 import { makeUuid } from '../core/uuid.ts';
+import type { History } from './history.ts';
 import type { Hub } from './hub.ts';
 import type { HubRoom } from './hub-room.ts';
 import type { Append, Head, Log } from './log/log.ts';
@@ -65,6 +66,7 @@ export interface RoomsParts {
   readonly hub: Hub;
   readonly log: Log;
   readonly store: Store;
+  readonly history: History;
   readonly users: Users;
   readonly receipts: Receipts;
   readonly typing: Typing;
@@ -110,10 +112,7 @@ export class Rooms {
     if (before !== null && after !== null) return refuse('BAD_REQUEST', 'before and after: only one of them');
     const room = await this.open(user, id);
     if (isRefusal(room)) return room;
-    const { hub, store } = this.#parts;
-    if (messagesOnly) return store.messages(id, before, after, limit);
-    if (before === null && after === null) return hub.newest(room, limit, historyBytesMax);
-    return store.page(id, before, after, limit, historyBytesMax);
+    return this.#parts.history.page(room, { before, after, limit, messagesOnly });
   }
 
   heads(rooms: readonly string[]): Promise<readonly Head[]> {
@@ -163,7 +162,7 @@ export class Rooms {
         maySend(room.record, this.#member(room, user)) ??
         checkContent(room.record, content, this.#parts.contentBytesMax);
       if (refusal) return refusal;
-      const message = await this.#parts.store.target(id, target);
+      const message = await this.#parts.history.target(id, target);
       if (message === null || message.deleted !== null) return refuse('NOT_FOUND', 'no such message');
       if (message.from !== user) return refuse('FORBIDDEN', 'only the author may edit');
       if (isSameContent(message.content, content)) return this.#unchanged(message.edited ?? { seq: target, ts: message.ts });
@@ -177,7 +176,7 @@ export class Rooms {
   delete(user: string, id: string, target: number): Promise<Appended | Refusal> {
     return this.#changeMessage(user, id, target, async (room) => {
       const member = this.#member(room, user);
-      const message: Target | null = await this.#parts.store.target(id, target);
+      const message: Target | null = await this.#parts.history.target(id, target);
       if (message === null) return refuse('NOT_FOUND', 'no such message');
       if (message.from !== user && member?.role !== 'admin') {
         return refuse('FORBIDDEN', 'only the author or an admin may delete');
@@ -194,9 +193,9 @@ export class Rooms {
       if (encodeMap({ emoji }).length - 7 > emojiBytesMax) {
         return refuse('BAD_REQUEST', `emoji: at most ${emojiBytesMax} bytes`);
       }
-      const message = await this.#parts.store.target(id, target);
+      const message = await this.#parts.history.target(id, target);
       if (message === null || message.deleted !== null) return refuse('NOT_FOUND', 'no such message');
-      const reaction = await this.#parts.store.reaction(id, target, user, emoji);
+      const reaction = await this.#parts.history.reaction(id, target, user, emoji);
       if ((reaction?.on ?? false) === on) return this.#unchanged(reaction ?? { seq: target, ts: message.ts });
       return (
         this.#takeBudget(room, user) ??
@@ -231,11 +230,23 @@ export class Rooms {
       const member = this.#member(room, user);
       const refusal = mayJoin(room.record, member);
       if (refusal || member !== null) return refusal ?? room;
-      const appended = await this.#append(room, user, encodeUserJoined(id, user, user, 'member'), 4);
-      if (isRefusal(appended)) return appended;
-      this.#parts.notifications.roomAdded(user, room.record);
-      return room;
+      const refused = await this.#addMember(room, user, user, 'member');
+      return refused ?? room;
     });
+  }
+
+  /** A mute outlasts leaving: the event does not carry it, so who comes back with one is muted again. */
+  async #addMember(room: HubRoom, actor: string, user: string, role: Role): Promise<Refusal | null> {
+    const { store, notifications } = this.#parts;
+    const joined = await this.#append(room, actor, encodeUserJoined(room.id, actor, user, role), 4);
+    if (isRefusal(joined)) return joined;
+    const member = (await store.memberships(room.id, [user])).get(user);
+    if (member?.muted) {
+      const muted = await this.#append(room, actor, encodeRoomUpdated(room.id, null, { member: { user, role, muted: true } }), 4);
+      if (isRefusal(muted)) return muted;
+    }
+    notifications.roomAdded(user, room.record);
+    return null;
   }
 
   /** Adds a member, or changes one's role or mute; by an admin. Whoever may join may add himself. */
@@ -259,9 +270,8 @@ export class Rooms {
       const member = this.#member(room, user);
       if (member === null) {
         if (room.record.type === 'direct') return refuse('FORBIDDEN', 'a direct room has two members');
-        const joined = await this.#append(room, actor, encodeUserJoined(id, actor, user, role ?? 'member'), 4);
-        if (isRefusal(joined)) return joined;
-        this.#parts.notifications.roomAdded(user, room.record);
+        const refused = await this.#addMember(room, actor, user, role ?? 'member');
+        if (refused) return refused;
       }
       const now = this.#memberOr(room, user);
       if (isRefusal(now)) return now;

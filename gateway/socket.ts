@@ -53,8 +53,8 @@ export class Socket {
   lastHeard: number;
   inFlight = 0;
   inFlightBytes = 0;
-  /** The room whose `leave_room` this socket waits for: it is not told `removed`. */
-  leavingRoom: string | null = null;
+  /** The room whose end for this socket was told, or asked for by itself: it is not told `removed` again. */
+  removedFrom: string | null = null;
   readonly #parts: SocketParts;
   #engine: EngineSocket<Socket> | null = null;
   #queue: Uint8Array[] = [];

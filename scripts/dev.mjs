@@ -15,8 +15,10 @@ await runMain(async () => {
   let gateway = null;
   let timer = null;
   let isEnding = false;
+  let isRestarting = false;
 
   function start() {
+    isRestarting = false;
     try {
       buildPage(bun);
     } catch (error) {
@@ -31,14 +33,19 @@ await runMain(async () => {
     child.on('exit', (code) => {
       gateway = null;
       if (isEnding) process.exit(0);
-      if (timer === null) console.error(`parley: the gateway ended (${code}); waiting for a change …`);
+      if (!isRestarting) console.error(`parley: the gateway ended (${code}); waiting for a change …`);
     });
   }
 
   function restart() {
     timer = null;
     console.error('parley: a source changed, starting anew …');
-    if (gateway === null) return start();
+    if (gateway === null) {
+      start();
+      return;
+    }
+    if (isRestarting) return;
+    isRestarting = true;
     gateway.once('exit', start);
     gateway.kill('SIGTERM');
   }

@@ -1,7 +1,6 @@
 // The HTTP side of the contract: one call with a token, answers as typed bodies, failures as ParleyError with the names
 // of the fields that are wrong. Used by session.ts and chat.ts.
 
-import type { ErrorCode } from '../core/protocol/codes.ts';
 import { ParleyError } from '../client/errors.ts';
 import type { Role, Status } from '../client/frames.ts';
 
@@ -55,16 +54,21 @@ export class ApiError extends ParleyError {
   /** What is wrong with which field of the body. */
   readonly fields: Readonly<Record<string, string>>;
 
-  constructor(code: ErrorCode, message: string, fields: Readonly<Record<string, string>>) {
+  constructor(code: ParleyError['code'], message: string, fields: Readonly<Record<string, string>>) {
     super(code, message);
     this.fields = fields;
   }
 }
 
 /** `path` is relative to the page, which may live below a prefix. Rejects with ApiError, or TypeError while offline. */
-export async function ask<Body>(method: string, path: string, token: string | null, body?: unknown): Promise<Body> {
+export async function ask<Body>(
+  method: string,
+  path: string,
+  token: string | null,
+  body?: unknown,
+): Promise<Body> {
   const headers: Record<string, string> = {};
-  if (token !== null) headers['authorization'] = `Bearer ${token}`;
+  if (token !== null) headers.authorization = `Bearer ${token}`;
   if (body !== undefined) headers['content-type'] = 'application/json';
   const answer = await fetch(new URL(path, document.baseURI), {
     method,
@@ -78,7 +82,7 @@ export async function ask<Body>(method: string, path: string, token: string | nu
 async function toError(answer: Response): Promise<ApiError> {
   try {
     const { error } = (await answer.json()) as {
-      error: { code: ErrorCode; message: string; fields?: Record<string, string> };
+      error: { code: ParleyError['code']; message: string; fields?: Record<string, string> };
     };
     return new ApiError(error.code, error.message, error.fields ?? {});
   } catch {

@@ -9,6 +9,7 @@ import type { Room } from '../client/room.ts';
 import { ask, type MemberBody, type Profile, type RoomBody, type RoomSummary } from './api.ts';
 import { People } from './people.ts';
 import type { Session } from './session.ts';
+import { readStored, writeStored } from './storage.ts';
 
 /** The room everybody is offered. */
 const lobbyId = 'lobby';
@@ -47,8 +48,8 @@ export interface RoomEntry {
 
 interface ChatEvents {
   readonly change: null;
-  /** Something that the user asked for did not work. */
-  readonly problem: string;
+  /** A sentence about what the user asked for. */
+  readonly notice: string;
 }
 
 export class Chat extends Emitter<ChatEvents> {
@@ -57,6 +58,8 @@ export class Chat extends Emitter<ChatEvents> {
   readonly connection: Connection;
   readonly #session: Session;
   readonly #entries = new Map<string, RoomEntry>();
+  /** Rooms whose events come here; a room that was left and joined again is the same one. */
+  readonly #heard = new Set<Room>();
   #current: RoomEntry | null = null;
   #isLoaded = false;
   #refreshTimer: ReturnType<typeof setTimeout> | null = null;
@@ -127,7 +130,7 @@ export class Chat extends Emitter<ChatEvents> {
   /** The user has the newest of the open room before his eyes. */
   markSeen(): void {
     const entry = this.#current;
-    if (!entry || entry.room.status !== 'live' || entry.readSeq >= entry.room.head) return;
+    if (entry?.room.status !== 'live' || entry.readSeq >= entry.room.head) return;
     entry.readSeq = entry.room.head;
     entry.room.markRead(entry.readSeq);
     if (entry.unread === 0) return;
@@ -142,7 +145,9 @@ export class Chat extends Emitter<ChatEvents> {
 
   /** The room of the two, made where there is none. */
   async openDirect(user: string): Promise<void> {
-    await this.#openCreated(await this.#ask<RoomBody>('POST', 'v1/rooms', { type: 'direct', members: [user] }));
+    await this.#openCreated(
+      await this.#ask<RoomBody>('POST', 'v1/rooms', { type: 'direct', members: [user] }),
+    );
   }
 
   async joinRoom(id: string): Promise<void> {
@@ -171,9 +176,12 @@ export class Chat extends Emitter<ChatEvents> {
     this.emit('change', null);
   }
 
-  /** Runs what the user asked for and tells where it fails. */
-  attempt(task: Promise<unknown>): void {
-    task.catch((error: unknown) => this.emit('problem', toSentence(error)));
+  /** What the user asked for: tells where it fails, and `success` where that would not be seen. */
+  attempt(task: Promise<unknown>, success?: string): void {
+    const onDone = () => {
+      if (success !== undefined) this.emit('notice', success);
+    };
+    task.then(onDone, (error: unknown) => this.emit('notice', toSentence(error)));
   }
 
   logOut(): void {
@@ -219,12 +227,11 @@ export class Chat extends Emitter<ChatEvents> {
   }
 
   #hasLeftLobby(): boolean {
-    return localStorage.getItem(leftLobbyKey) === this.me.id;
+    return readStored(leftLobbyKey) === this.me.id;
   }
 
   #rememberLeftLobby(hasLeft: boolean): void {
-    if (hasLeft) localStorage.setItem(leftLobbyKey, this.me.id);
-    else localStorage.removeItem(leftLobbyKey);
+    writeStored(leftLobbyKey, hasLeft ? this.me.id : null);
   }
 
   async #openCreated(body: RoomBody): Promise<void> {
@@ -246,7 +253,10 @@ export class Chat extends Emitter<ChatEvents> {
     for (let pages = 0; pages < listPagesMax; pages++) {
       const after = summaries.at(-1)?.id;
       const query = after === undefined ? '' : `&after=${encodeURIComponent(after)}`;
-      const { rooms } = await this.#ask<{ rooms: RoomSummary[] }>('GET', `v1/rooms?limit=${listPageRooms}${query}`);
+      const { rooms } = await this.#ask<{ rooms: RoomSummary[] }>(
+        'GET',
+        `v1/rooms?limit=${listPageRooms}${query}`,
+      );
       summaries.push(...rooms);
       if (rooms.length < listPageRooms) break;
     }
@@ -295,16 +305,21 @@ export class Chat extends Emitter<ChatEvents> {
       draft: '',
     };
     this.#entries.set(body.id, entry);
-    const current = () => this.#entries.get(body.id);
+    if (!this.#heard.has(room)) this.#hear(room);
+    return entry;
+  }
+
+  #hear(room: Room): void {
+    this.#heard.add(room);
+    const current = () => this.#entries.get(room.id);
     room.on('message', (event) => this.#onMessage(current(), event));
     room.on('message_edited', ({ target, content }) => this.#onChanged(current(), target, content));
     room.on('message_deleted', ({ target }) => this.#onChanged(current(), target, null));
     room.on('room_updated', ({ changed }) => this.#onRoomUpdated(current(), changed));
     room.on('user_joined', () => this.#onMembersChanged(current()));
     room.on('user_left', () => this.#onMembersChanged(current()));
-    room.on('removed', () => this.#drop(body.id));
+    room.on('removed', () => this.#drop(room.id));
     room.on('change', () => this.emit('change', null));
-    return entry;
   }
 
   #drop(id: string): void {
@@ -334,8 +349,8 @@ export class Chat extends Emitter<ChatEvents> {
 
   #onRoomUpdated(entry: RoomEntry | undefined, changed: Readonly<Record<string, unknown>>): void {
     if (!entry) return;
-    if (typeof changed['name'] === 'string') entry.body = { ...entry.body, name: changed['name'] };
-    if (changed['member'] !== undefined) this.#onMembersChanged(entry);
+    if (typeof changed.name === 'string') entry.body = { ...entry.body, name: changed.name };
+    if (changed.member !== undefined) this.#onMembersChanged(entry);
     else this.#refreshSoon();
   }
 
@@ -347,7 +362,7 @@ export class Chat extends Emitter<ChatEvents> {
   #onNotification({ kind, room, details }: NotificationFrame): void {
     const entry = room === null ? undefined : this.#entries.get(room);
     if (kind === 'room_removed' && room !== null) this.#drop(room);
-    else if (kind === 'marks' && entry) this.#onMarks(entry, details['read']);
+    else if (kind === 'marks' && entry) this.#onMarks(entry, details.read);
     else if (kind === 'message' || kind === 'room_added') this.#refreshSoon();
   }
 
@@ -386,5 +401,6 @@ const sentences: Readonly<Record<string, string>> = {
 /** What went wrong, for people. */
 export function toSentence(error: unknown): string {
   if (error instanceof ParleyError) return sentences[error.code] ?? error.message;
-  return 'The server cannot be reached.';
+  if (error instanceof TypeError) return 'The server cannot be reached.';
+  return error instanceof Error ? error.message : String(error);
 }

@@ -1,6 +1,6 @@
 // Names of users: asked for in batches, kept, shown as the id until they are known. Used by chat.ts and the views.
 
-import { type Profile, ask } from './api.ts';
+import { ask, type Profile } from './api.ts';
 
 const idsMax = 200;
 /** Where names could not be fetched: how long until the next try. */
@@ -27,7 +27,10 @@ export class People {
     return shortId(id);
   }
 
-  learn(id: string, profile: { readonly display_name: string | null; readonly username: string | null }): void {
+  learn(
+    id: string,
+    profile: { readonly display_name: string | null; readonly username: string | null },
+  ): void {
     const name = profile.display_name ?? profile.username ?? shortId(id);
     if (this.#names.get(id) === name) return;
     this.#names.set(id, name);

@@ -3,6 +3,7 @@
 
 import { ParleyError } from '../client/errors.ts';
 import { ask, type Login, type Profile } from './api.ts';
+import { readStored, writeStored } from './storage.ts';
 
 const storageKey = 'parley.session';
 const lockName = 'parley.refresh';
@@ -24,7 +25,7 @@ export class Session {
   onEnd: (() => void) | null = null;
 
   constructor() {
-    addEventListener('storage', (event) => {
+    window.addEventListener('storage', (event) => {
       if (event.key !== storageKey) return;
       this.#stored = read();
       if (!this.#stored) this.onEnd?.();
@@ -90,13 +91,13 @@ export class Session {
       refreshToken: login.refresh_token,
       freshUntil: Date.now() + lifeMs - Math.min(renewBeforeMs, lifeMs / 2),
     };
-    write(this.#stored);
+    writeStored(storageKey, JSON.stringify(this.#stored));
     return this.#stored;
   }
 
   #forget(): void {
     this.#stored = null;
-    write(null);
+    writeStored(storageKey, null);
   }
 }
 
@@ -111,20 +112,11 @@ function inTurn(task: () => Promise<string>): Promise<string> {
 }
 
 function read(): Stored | null {
+  const text = readStored(storageKey);
   try {
-    const text = localStorage.getItem(storageKey);
     return text === null ? null : (JSON.parse(text) as Stored);
   } catch {
-    // Storage is switched off, or holds what is not ours.
+    // Not ours.
     return null;
-  }
-}
-
-function write(stored: Stored | null): void {
-  try {
-    if (stored) localStorage.setItem(storageKey, JSON.stringify(stored));
-    else localStorage.removeItem(storageKey);
-  } catch {
-    // Storage is switched off or full: the login lasts as long as the page.
   }
 }

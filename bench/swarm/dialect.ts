@@ -90,7 +90,9 @@ export function parleyDialect(room: string, payloadBytes: number, tokens: readon
     message() {
       // A rid that takes five bytes, as those that are written over it do.
       const id = new Uint8Array(16).fill(0x7f);
-      const bytes = frameOf(packr.pack([clientOps.send_message, 0xffff_ffff, room, id, 'text', content, null]));
+      const bytes = frameOf(
+        packr.pack([clientOps.send_message, 0xffff_ffff, room, id, 'text', content, null]),
+      );
       const view = new DataView(bytes.buffer);
       const ridAt = indexOfBytes(bytes, Uint8Array.of(0xce, 0xff, 0xff, 0xff, 0xff)) + 1;
       const idAt = indexOfBytes(bytes, id);

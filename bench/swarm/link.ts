@@ -20,7 +20,7 @@ export interface Writable {
 const binaryOp = 2;
 const closeOp = 8;
 const pingOp = 9;
-const pongOp = 10;
+export const pongOp = 10;
 /** An answer to the upgrade that is longer is none. */
 const answerBytesMax = 8192;
 

@@ -4,7 +4,7 @@
 
 import { controlOps, eventOps } from '../../core/protocol/ops.ts';
 import { type Dialect, enterRid, firstMessageRid, type MessageFrame, numberDigits } from './dialect.ts';
-import { Link, type LinkOwner } from './link.ts';
+import { frameOf, Link, type LinkOwner, pongOp } from './link.ts';
 import { bodyOf, readUint, skip, uint64 } from './pack.ts';
 import { Tally } from './tally.ts';
 
@@ -16,6 +16,11 @@ const openingMax = 64;
 /** Sockets of one source address, below its 28,000 ports. */
 const socketsPerAddress = 20_000;
 const stallCheckMs = 25;
+/**
+ * A pong that nobody asked for, sent at once by each new socket. A socket that has answered counts as interactive for the
+ * kernel, which then does not acknowledge each segment by a packet of its own: half of what a read cost here.
+ */
+const pong = frameOf(new Uint8Array(0), pongOp);
 
 export interface SwarmOptions {
   readonly port: number;
@@ -70,6 +75,7 @@ export class Swarm implements LinkOwner {
   /** By sender: frames written and not sent yet. */
   readonly #batches: Uint8Array[] = [];
   readonly #batched: Int32Array;
+  #isBatched = false;
 
   // By seq: the message that came first under it.
   readonly #ringSeq = new Float64Array(ring);
@@ -133,6 +139,7 @@ export class Swarm implements LinkOwner {
 
   faults(): Faults {
     return {
+      // Nobody else writes into the room: every seq after the head is one of ours.
       lost: this.#tally.lost(this.#head + this.#sent),
       doubled: this.#tally.doubled,
       swapped: this.#tally.late,
@@ -200,6 +207,7 @@ export class Swarm implements LinkOwner {
 
   #ready(link: Link): void {
     this.#tally.begin(link.index, 1);
+    link.write(pong);
     this.#readyCount++;
     this.#openNext();
     if (this.#readyCount === this.#options.sockets) this.#settle();
@@ -235,7 +243,9 @@ export class Swarm implements LinkOwner {
    * Sends with as much in flight as was asked for, and settles when nothing is in flight any more: true, or false where
    * it stalled. Answers how long each message took to reach every socket in `completeMs`.
    */
-  async drive(extent: Extent): Promise<{ readonly isComplete: boolean; readonly completeMs: readonly number[] }> {
+  async drive(
+    extent: Extent,
+  ): Promise<{ readonly isComplete: boolean; readonly completeMs: readonly number[] }> {
     this.#completeMs = [];
     this.#sendUntil = 'ms' in extent ? performance.now() + extent.ms : Number.POSITIVE_INFINITY;
     this.#sendMax = 'messages' in extent ? this.#sent + extent.messages : Number.POSITIVE_INFINITY;
@@ -297,9 +307,13 @@ export class Swarm implements LinkOwner {
     frame.write(number);
     (this.#batches[sender] as Uint8Array).set(frame.bytes, at);
     this.#batched[sender] = at + frame.bytes.length;
+    this.#isBatched = true;
   }
 
+  /** After each chunk: what it made possible leaves as one write a sender. */
   #flush(): void {
+    if (!this.#isBatched) return;
+    this.#isBatched = false;
     for (let sender = 0; sender < this.#batches.length; sender++) {
       const size = this.#batched[sender] as number;
       if (size === 0) continue;
@@ -385,12 +399,13 @@ export class Swarm implements LinkOwner {
     }
     // seq, ts, level, repeated
     const number = rid - firstMessageRid;
-    if (!(number >= 0 && number < this.#sent)) {
+    const slot = number & (ring - 1);
+    if (!(number >= 0 && number < this.#sent) || this.#ackOf[slot] !== -1) {
       this.#badAcks++;
       return;
     }
     this.#acked++;
-    this.#ackOf[number & (ring - 1)] = readUint(bytes, first);
+    this.#ackOf[slot] = readUint(bytes, first);
     if (bytes[skip(bytes, skip(bytes, second))] !== 0xc2) this.#badAcks++;
     this.#countDown(number);
   }

@@ -23,13 +23,12 @@ export const joinRoom: Handler<'join_room'> = async (parts, socket, { room: aske
 };
 
 export const leaveRoom: Handler<'leave_room'> = async (parts, socket, { room: id }) => {
-  socket.leavingRoom = id;
-  try {
-    const refusal = await parts.rooms.removeMember(socket.user.id, id, socket.user.id);
-    if (refusal) return refusal;
-    parts.hub.detach(socket, id, false);
-    return nothing;
-  } finally {
-    socket.leavingRoom = null;
+  socket.removedFrom = id;
+  const refusal = await parts.rooms.removeMember(socket.user.id, id, socket.user.id);
+  if (refusal) {
+    socket.removedFrom = null;
+    return refusal;
   }
+  parts.hub.detach(socket, id, false);
+  return nothing;
 };

@@ -10,6 +10,7 @@ import type { Status } from '../../core/protocol/frames.ts';
 import { createAuth } from '../auth.ts';
 import { loadConfig } from '../config.ts';
 import type { Engine } from '../engine/engine.ts';
+import { History } from '../history.ts';
 import { Hub } from '../hub.ts';
 import { MemoryLog } from '../log/memory.ts';
 import { createMetrics } from '../metrics.ts';
@@ -121,16 +122,17 @@ export async function startHttp(
     metrics,
     limits: { ringBytesMax: 65_536, slowBytes: 65_536 },
   });
-  hub.connect(noEngine, { onAttached: nothing, onDetached: nothing, onUserFrames: nothing }, nothing);
+  hub.connect(noEngine, { onAttached: nothing, onDetached: nothing, onUserFrames: nothing, onControl: nothing }, nothing);
   const users = new Users({ rates: config, store, clock, logger, metrics });
   const receipts = new Receipts({ clock, log, store, logger, metrics });
-  const notifications = new Notifications({ clock, log, store, users, receipts, logger, roomMax: 1000 });
+  const notifications = new Notifications({ clock, log, store, users, hub, receipts, logger, roomMax: 1000 });
   const rooms = new Rooms({
     clock,
     random,
     hub,
     log,
     store,
+    history: new History({ log, store, metrics, ringBytesMax: 65_536 }),
     users,
     receipts,
     typing: new Typing(clock, log),

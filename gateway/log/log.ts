@@ -30,6 +30,8 @@ export interface Head {
   readonly seq: number;
   /** Messages of the room so far. */
   readonly messages: number;
+  /** The last event that the store has. */
+  readonly committed: number;
 }
 
 export interface LogListener {
@@ -39,6 +41,8 @@ export interface LogListener {
   onRoomFrames(room: string, payload: Uint8Array): void;
   /** Frames for every socket of a user, from any process, this one included. */
   onUserFrames(user: string, payload: Uint8Array): void;
+  /** What another process, or this one, told all. */
+  onControl(payload: Uint8Array): void;
   /** The log's head of a room, after events of it may have been missed: what is not known of is read. */
   onHead(room: string, head: Head): void;
 }
@@ -68,10 +72,17 @@ export interface Log {
    * reach back to `seq` (then the store does).
    */
   readAfter(room: string, seq: number, limit: number): Promise<readonly Uint8Array[] | null>;
+  /**
+   * The last events up to the head, oldest first and dense but for an epoch's start, as they were appended: all that the
+   * store may not have yet, and some more. Null where the log keeps none, because the store has everything.
+   */
+  recent(room: string): Promise<readonly Uint8Array[] | null>;
   /** Ephemeral frames to every process that is subscribed to the room; may be lost. */
   publishToRoom(room: string, payload: Uint8Array): void;
   /** Frames to every process that is subscribed to the user; may be lost. */
   publishToUser(user: string, payload: Uint8Array): void;
+  /** To every process, this one included; may be lost. For what processes tell each other, never for clients. */
+  publishControl(payload: Uint8Array): void;
   /** Null, or why appends fail. */
   fault(): string | null;
   /** Settles what is under way, then lets go. */

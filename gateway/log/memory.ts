@@ -9,7 +9,7 @@ import type { Clock } from '../../core/clock.ts';
 import type { Level } from '../../core/protocol/frames.ts';
 import { eventOps } from '../../core/protocol/ops.ts';
 import { readOp, stamp } from '../../core/protocol/stamp.ts';
-import type { Store, StoredEvent } from '../store/store.ts';
+import type { Store, StoredEvent, StoredHead } from '../store/store.ts';
 import type { Append, Head, Log, LogListener } from './log.ts';
 
 /** Events of one commit. */
@@ -43,7 +43,10 @@ interface Numbered {
 /** The part of a batch that belongs to one room. */
 interface RoomBatch {
   readonly room: string;
-  readonly before: Readonly<MemoryHead>;
+  /** Messages before this batch. */
+  readonly messagesBefore: number;
+  /** Where the room stands after it: its head, once it is committed. */
+  readonly head: MemoryHead;
   readonly numbered: Numbered[];
   bytes: Uint8Array;
   ends: number[];
@@ -147,11 +150,12 @@ export class MemoryLog implements Log {
       const started = performance.now();
       const repeats = await this.#store.commit(storedEvents(rooms));
       if (repeats.length === 0) {
-        this.#observer.onCommit(work.entries.length, (performance.now() - started) / 1000);
+        for (const { room, head } of rooms) this.#heads.set(room, head);
+        const events = work.entries.length - followers.length;
+        this.#observer.onCommit(events, (performance.now() - started) / 1000);
         return { rooms, followers };
       }
       // Nothing was stored: those that were there before get their first place, the others are numbered again.
-      for (const { room, before } of rooms) this.#heads.set(room, { ...before });
       const numbered = rooms.flatMap((room) => room.numbered);
       const known = new Set<Append>();
       for (const { index, seq, ts, from } of repeats) {
@@ -170,16 +174,13 @@ export class MemoryLog implements Log {
   async #loadHeads(batch: readonly Append[]): Promise<void> {
     const missing = new Set<string>();
     for (const { room } of batch) if (!this.#heads.has(room)) missing.add(room);
-    if (missing.size > 0) await this.#readHeads([...missing]);
-  }
-
-  async #readHeads(rooms: readonly string[]): Promise<void> {
+    if (missing.size === 0) return;
+    const rooms = [...missing];
     const heads = await this.#store.heads(rooms);
     rooms.forEach((room, i) => {
-      const head = heads[i];
-      if (head === undefined || this.#heads.has(room)) return;
-      this.#heads.set(room, { ...head });
-      if (this.#doubtful.delete(room)) this.#listener?.onHead(room, head);
+      const head = heads[i] as StoredHead;
+      this.#heads.set(room, head);
+      if (this.#doubtful.delete(room)) this.#listener?.onHead(room, toHead(head));
     });
   }
 
@@ -190,7 +191,6 @@ export class MemoryLog implements Log {
     const ids = new Map<string, Numbered>();
     const followers: [Append, Numbered][] = [];
     for (const entry of entries) {
-      const head = this.#heads.get(entry.room) as MemoryHead;
       const key = idKey(entry);
       const first = ids.get(key);
       if (first !== undefined) {
@@ -199,9 +199,18 @@ export class MemoryLog implements Log {
       }
       let room = rooms.get(entry.room);
       if (room === undefined) {
-        room = { room: entry.room, before: { ...head }, numbered: [], bytes: empty, ends: [] };
+        const head = { ...(this.#heads.get(entry.room) as MemoryHead) };
+        room = {
+          room: entry.room,
+          messagesBefore: head.messages,
+          head,
+          numbered: [],
+          bytes: empty,
+          ends: [],
+        };
         rooms.set(entry.room, room);
       }
+      const { head } = room;
       head.seq++;
       head.ts = Math.max(now, head.ts);
       if (readOp(entry.bytes) === eventOps.message) head.messages++;
@@ -236,13 +245,28 @@ export class MemoryLog implements Log {
   /** Asks the store until it answers again, so that a process without traffic learns of it too. */
   #probe(): void {
     this.#clock.after(probeMs, () => {
-      this.#store.check().then(
+      this.#recover().then(
         () => {
           this.#fault = null;
         },
         () => this.#probe(),
       );
     });
+  }
+
+  /** What a failed commit may have stored all the same is made known: nobody has heard of it. */
+  async #recover(): Promise<void> {
+    await this.#store.check();
+    const rooms = [...this.#doubtful];
+    if (rooms.length === 0) return;
+    this.#doubtful.clear();
+    try {
+      const heads = await this.#store.heads(rooms);
+      rooms.forEach((room, i) => void this.#listener?.onHead(room, toHead(heads[i] as StoredHead)));
+    } catch (error) {
+      for (const room of rooms) this.#doubtful.add(room);
+      throw error;
+    }
   }
 
   async subscribeRoom(_room: string): Promise<void> {
@@ -268,17 +292,25 @@ export class MemoryLog implements Log {
   }
 
   async heads(rooms: readonly string[]): Promise<readonly Head[]> {
-    const missing = rooms.filter((room) => !this.#heads.has(room));
-    if (missing.length > 0) await this.#readHeads(missing);
-    return rooms.map((room) => {
-      const { epoch, seq, messages } = this.#heads.get(room) as MemoryHead;
-      return { epoch, seq, messages };
-    });
+    // Only appends keep what they read: an answer that comes late must not replace what was committed meanwhile.
+    const heads = new Map<string, StoredHead | undefined>(rooms.map((room) => [room, this.#heads.get(room)]));
+    const missing = [...heads.keys()].filter((room) => heads.get(room) === undefined);
+    const read = missing.length === 0 ? [] : await this.#store.heads(missing);
+    missing.forEach((room, i) => void heads.set(room, read[i]));
+    return rooms.map((room) => toHead(heads.get(room) as StoredHead));
   }
 
   async readAfter(_room: string, _seq: number, _limit: number): Promise<readonly Uint8Array[] | null> {
     // The store has everything that was ever published.
     return null;
+  }
+
+  async recent(_room: string): Promise<null> {
+    return null;
+  }
+
+  publishControl(payload: Uint8Array): void {
+    this.#listener?.onControl(payload);
   }
 
   publishToRoom(room: string, payload: Uint8Array): void {
@@ -300,6 +332,10 @@ export class MemoryLog implements Log {
 }
 
 const empty = new Uint8Array(0);
+
+function toHead({ epoch, seq, messages }: StoredHead): Head {
+  return { epoch, seq, messages, committed: seq };
+}
 
 function idKey(entry: Append): string {
   let key = `${entry.room} `;
@@ -324,8 +360,8 @@ function layOut(room: RoomBatch): void {
 
 function storedEvents(rooms: readonly RoomBatch[]): StoredEvent[] {
   const events: StoredEvent[] = [];
-  for (const { before, bytes, ends } of rooms) {
-    let number = before.messages;
+  for (const { messagesBefore, bytes, ends } of rooms) {
+    let number = messagesBefore;
     let start = 0;
     for (const end of ends) {
       const event = bytes.subarray(start, end);

@@ -25,12 +25,18 @@ export interface ShardKeys {
 export class RedisKeys {
   /** The number of shards, kept with the log. */
   readonly shardCount: string;
+  /** Processes alive: a sorted set by the time they last said so. */
+  readonly gateways: string;
+  /** Channel of what processes tell each other; tagged, as a sharded channel needs a slot. */
+  readonly controlChannel: string;
   readonly shards: readonly ShardKeys[];
   readonly #prefix: string;
 
   constructor(keyPrefix: string, shards: number) {
     this.#prefix = keyPrefix;
     this.shardCount = `${keyPrefix}:shards`;
+    this.gateways = `${keyPrefix}:gateways`;
+    this.controlChannel = `${keyPrefix}:control`;
     this.shards = Array.from({ length: shards }, (_, index) => shardKeys(keyPrefix, index));
   }
 

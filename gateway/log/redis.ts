@@ -3,7 +3,6 @@
 // lost is made again with the same ids, which the script recognises.
 
 import type { Clock, Random } from '../../core/clock.ts';
-import { type ErrorCode } from '../../core/protocol/codes.ts';
 import { encodeEpochStarted } from '../../core/protocol/encode.ts';
 import type { Level } from '../../core/protocol/frames.ts';
 import { idAheadMsMax } from '../../core/protocol/limits.ts';
@@ -12,11 +11,11 @@ import { frameEnds } from '../../core/protocol/slice.ts';
 import { readOp, readSeq } from '../../core/protocol/stamp.ts';
 import { uuidTime } from '../../core/uuid.ts';
 import type { Logger } from '../logger.ts';
-import { type Store, StoreUnavailable } from '../store/store.ts';
+import { type Store, type StoredHead, StoreUnavailable } from '../store/store.ts';
 import type { Append, Head, Log, LogListener } from './log.ts';
 import type { RedisConnection } from './redis-connection.ts';
 import type { RedisKeys, ShardKeys } from './redis-keys.ts';
-import type { Adopted, RedisScripts } from './redis-scripts.ts';
+import type { RedisScripts } from './redis-scripts.ts';
 
 /** Entries and bytes of one call. */
 const batchEntriesMax = 256;
@@ -51,6 +50,8 @@ export interface RedisLogParts {
   readonly logger: Logger;
   readonly options: RedisLogOptions;
   onAppended(entries: number, seconds: number): void;
+  /** A shard's wal is no longer empty. */
+  onWake(shard: number): void;
 }
 
 interface ShardQueue {
@@ -68,6 +69,11 @@ interface ShardQueue {
 interface Committing {
   readonly walId: string;
   readonly settle: () => void;
+}
+
+/** Entries on their way through a call, less those that are settled. */
+interface Work {
+  entries: readonly Append[];
 }
 
 /** What a call answered for one entry. */
@@ -137,12 +143,13 @@ export class RedisLog implements Log {
     queue.isCalling = true;
     this.#calls++;
     while (queue.waiting.length > 0) {
-      const batch = takeBatch(queue);
+      const work: Work = { entries: takeBatch(queue) };
       try {
-        await this.#appendBatch(queue, batch);
+        await this.#appendBatch(queue, work);
       } catch (err) {
-        this.#parts.logger.warn({ err, shard: queue.shard, entries: batch.length }, 'a batch could not be appended');
-        for (const entry of batch) entry.fail('UNAVAILABLE');
+        const entries = work.entries.length;
+        this.#parts.logger.warn({ err, shard: queue.shard, entries }, 'a batch could not be appended');
+        failWhere(work, () => true);
       }
     }
     queue.isCalling = false;
@@ -150,76 +157,89 @@ export class RedisLog implements Log {
     if (this.#calls === 0) for (const resolve of this.#idle.splice(0)) resolve();
   }
 
-  /** Appends and settles; rejects with nothing settled. */
-  async #appendBatch(queue: ShardQueue, all: readonly Append[]): Promise<void> {
-    const { keys, connection, options, random, clock } = this.#parts;
-    const { prefix } = keys.shards[queue.shard] as ShardKeys;
-    const known = await this.#findRepeats(queue.shard, all);
-    const batch = all.filter((entry) => !known.has(entry));
-    if (batch.length > 0) {
-      const args = [
-        prefix,
-        options.walBytesMax,
-        options.recentBytes,
-        options.dedupeSeconds,
-        connection.publishCommand,
-        Buffer.from(random.bytes(8)).toString('hex'),
-        ...batch.flatMap((entry) => [entry.room, entry.id, entry.from, entry.bytes]),
-      ];
-      const started = performance.now();
-      const answer = await this.#callUntilAnswered(queue.shard, args, clock.now() + retryForMs);
-      if (answer === null) for (const entry of batch) entry.fail('UNAVAILABLE');
-      else {
-        this.#parts.onAppended(batch.length, (performance.now() - started) / 1000);
-        this.#settleBatch(queue, batch, String(answer[1]), answer[2] as Buffer);
-      }
-    }
-    for (const [entry, { seq, ts, from }] of known) {
-      if (from === entry.from) entry.settle(seq, ts, 4, true);
-      else entry.fail('CONFLICT');
+  /** Appends and settles every entry; rejects with nothing settled of `work`. */
+  async #appendBatch(queue: ShardQueue, work: Work): Promise<void> {
+    const { clock } = this.#parts;
+    await this.#settleRepeats(queue.shard, work);
+    const until = clock.now() + retryForMs;
+    const started = performance.now();
+    while (work.entries.length > 0) {
+      const answer = await this.#call(queue.shard, work.entries, until);
+      const status = String(answer[0]);
+      if (status === 'ok') {
+        this.#parts.onAppended(work.entries.length, (performance.now() - started) / 1000);
+        const { entries } = work;
+        work.entries = [];
+        this.#settleBatch(queue, entries, String(answer[1]), answer[2] as Buffer);
+      } else if (status === 'full') {
+        this.#fault = 'the log is full: the store does not keep up';
+        failWhere(work, () => true);
+      } else await this.#seedAll(work, answer.slice(1).map(String));
     }
   }
 
-  /** The answer `ok`, or null where the wal is full. */
-  async #callUntilAnswered(
-    shard: number,
-    args: readonly (string | number | Uint8Array)[],
-    until: number,
-  ): Promise<readonly unknown[] | null> {
-    const { scripts, clock, logger } = this.#parts;
+  /** Makes the call until it is answered; whoever hears no answer does not know whether it ran. */
+  async #call(shard: number, entries: readonly Append[], until: number): Promise<readonly unknown[]> {
+    const { keys, connection, scripts, options, random, clock, logger } = this.#parts;
+    const args = [
+      (keys.shards[shard] as ShardKeys).prefix,
+      options.walBytesMax,
+      options.recentBytes,
+      options.dedupeSeconds,
+      connection.publishCommand,
+      Buffer.from(random.bytes(8)).toString('hex'),
+      ...entries.flatMap((entry) => [entry.room, entry.id, entry.from, entry.bytes]),
+    ];
     for (;;) {
       try {
         const answer = await scripts.append(shard, args);
         this.#fault = null;
-        const status = String(answer[0]);
-        if (status === 'ok') return answer;
-        if (status === 'full') {
-          this.#fault = 'the log is full: the store does not keep up';
-          return null;
-        }
-        for (let i = 1; i < answer.length; i += 2) await this.#seed(String(answer[i]), String(answer[i + 1]));
+        return answer;
       } catch (error) {
         this.#fault = 'Redis does not answer';
-        if (error instanceof StoreUnavailable || clock.now() >= until) throw error;
+        if (clock.now() >= until) throw error;
         logger.debug({ err: error, shard }, 'an append is tried again');
-        await new Promise<void>((resolve) => clock.after(retryPauseMs, resolve));
+        await this.#pause();
       }
     }
   }
 
+  /** `missing`: rooms without a head, each followed by the nonce of its miss. Entries of those that get none fail. */
+  async #seedAll(work: Work, missing: readonly string[]): Promise<void> {
+    for (let i = 0; i < missing.length; i += 2) {
+      const room = missing[i] as string;
+      let head: Head | null = null;
+      try {
+        head = await this.#seed(room, missing[i + 1] as string);
+      } catch (err) {
+        if (!(err instanceof StoreUnavailable)) throw err;
+        this.#parts.logger.warn({ err, room }, 'a room could not be given a head');
+      }
+      if (head === null) failWhere(work, (entry) => entry.room === room);
+    }
+  }
+
   /** Ids that the log may have forgotten, or never known since it was adopted, are looked up in the store. */
-  async #findRepeats(shard: number, batch: readonly Append[]) {
-    const { scripts, store } = this.#parts;
+  async #settleRepeats(shard: number, work: Work): Promise<void> {
+    const { scripts, store, logger } = this.#parts;
     const { since } = await this.#untilAnswered(() => scripts.adopted(shard));
-    const doubtful = batch.filter((entry) => this.#isDoubtful(entry, since));
-    const known = new Map<Append, { seq: number; ts: number; from: string }>();
-    if (doubtful.length === 0) return known;
-    const found = await store.findIds(doubtful.map(({ room, id }) => ({ room, id })));
-    doubtful.forEach((entry, i) => {
-      const first = found[i];
-      if (first) known.set(entry, first);
-    });
-    return known;
+    const doubtful = work.entries.filter((entry) => this.#isDoubtful(entry, since));
+    if (doubtful.length === 0) return;
+    try {
+      const found = await store.findIds(doubtful.map(({ room, id }) => ({ room, id })));
+      const known = new Set(doubtful.filter((_, i) => found[i]));
+      work.entries = work.entries.filter((entry) => !known.has(entry));
+      doubtful.forEach((entry, i) => {
+        const first = found[i];
+        if (!first) return;
+        if (first.from === entry.from) entry.settle(first.seq, first.ts, 4, true);
+        else entry.fail('CONFLICT');
+      });
+    } catch (err) {
+      logger.warn({ err, entries: doubtful.length }, 'ids could not be looked up');
+      const isDoubtful = new Set(doubtful);
+      failWhere(work, (entry) => isDoubtful.has(entry));
+    }
   }
 
   #isDoubtful({ bytes, id }: Append, since: number): boolean {
@@ -299,7 +319,7 @@ export class RedisLog implements Log {
       // What the log has forgotten is as the store knows it.
       const stored = missing.length > 0 ? await this.#parts.store.heads(missing) : [];
       const byRoom = new Map(missing.map((room, i) => [room, stored[i]]));
-      return rooms.map((room, i) => heads[i] ?? byRoom.get(room) ?? noHead);
+      return rooms.map((room, i) => heads[i] ?? fromStore(byRoom.get(room)));
     } catch (error) {
       throw asUnavailable(error);
     }
@@ -388,9 +408,13 @@ export class RedisLog implements Log {
       } catch (error) {
         this.#fault = 'Redis does not answer';
         if (clock.now() >= until) throw error;
-        await new Promise<void>((resolve) => clock.after(retryPauseMs, resolve));
+        await this.#pause();
       }
     }
+  }
+
+  #pause(): Promise<void> {
+    return new Promise((resolve) => this.#parts.clock.after(retryPauseMs, resolve));
   }
 
   // Channels.
@@ -424,13 +448,17 @@ export class RedisLog implements Log {
   /** Called by the connection for every message. */
   onMessage(channel: string, payload: Uint8Array): void {
     const parsed = this.#parts.keys.parseChannel(channel);
-    if (parsed === null) return;
+    if (parsed === null) {
+      if (channel === this.#parts.keys.controlChannel) this.#listener?.onControl(payload);
+      return;
+    }
     const { kind, shard, name } = parsed;
     if (kind === 'room') {
       const op = readOp(payload);
       if (op >= eventOps.message && op <= eventOps.epoch_started) this.#listener?.onEvents(name, payload, frameEnds(payload));
       else this.#listener?.onRoomFrames(name, payload);
     } else if (kind === 'user') this.#listener?.onUserFrames(name, payload);
+    else if (kind === 'wake') this.#parts.onWake(shard);
     else if (kind === 'committed') this.#onCommitted(this.#queues[shard] as ShardQueue, Buffer.from(payload).toString());
   }
 
@@ -464,28 +492,24 @@ export class RedisLog implements Log {
   }
 
   async readAfter(room: string, seq: number, limit: number): Promise<readonly Uint8Array[] | null> {
+    const events = await this.recent(room).catch(() => null);
+    const [oldest] = events ?? [];
+    if (events === null || oldest === undefined || readSeq(oldest) > seq + 1) return null;
+    return events.filter((event) => readSeq(event) > seq).slice(0, limit);
+  }
+
+  async recent(room: string): Promise<readonly Uint8Array[]> {
     const { keys, connection } = this.#parts;
-    let parts: (Buffer | null)[];
     try {
-      parts = (await connection.call('MGET', keys.older(room), keys.recent(room))) as (Buffer | null)[];
-    } catch {
-      // The store is asked instead.
-      return null;
+      const parts = (await connection.call('MGET', keys.older(room), keys.recent(room))) as (Buffer | null)[];
+      return parts.flatMap((part) => (part === null ? [] : splitFrames(part)));
+    } catch (error) {
+      throw asUnavailable(error);
     }
-    const events: Uint8Array[] = [];
-    let isReached = false;
-    for (const part of parts) {
-      if (part === null) continue;
-      let start = 0;
-      for (const end of frameEnds(part)) {
-        const at = readSeq(part, start);
-        // What reaches back to the event after `seq`, or begins with the very first one, has no hole before it.
-        if (at <= seq + 1) isReached = true;
-        if (at > seq && events.length < limit) events.push(new Uint8Array(part.subarray(start, end)));
-        start = end;
-      }
-    }
-    return isReached ? events : null;
+  }
+
+  publishControl(payload: Uint8Array): void {
+    this.#publish(this.#parts.keys.controlChannel, payload);
   }
 
   publishToRoom(room: string, payload: Uint8Array): void {
@@ -512,7 +536,26 @@ export class RedisLog implements Log {
   }
 }
 
-const noHead: Head = { epoch: 1, seq: 0, messages: 0 };
+function fromStore(head: StoredHead | undefined): Head {
+  return head === undefined ? noHead : { ...head, committed: head.seq };
+}
+
+const noHead: Head = { epoch: 1, seq: 0, messages: 0, committed: 0 };
+
+function splitFrames(bytes: Uint8Array): Uint8Array[] {
+  let start = 0;
+  return frameEnds(bytes).map((end) => {
+    const frame = new Uint8Array(bytes.subarray(start, end));
+    start = end;
+    return frame;
+  });
+}
+
+function failWhere(work: Work, isMeant: (entry: Append) => boolean): void {
+  const failed = work.entries.filter(isMeant);
+  work.entries = work.entries.filter((entry) => !isMeant(entry));
+  for (const entry of failed) entry.fail('UNAVAILABLE');
+}
 
 function takeBatch(queue: ShardQueue): Append[] {
   let bytes = 0;
@@ -538,7 +581,12 @@ function readPlaced(packed: Buffer, index: number): Placed {
 
 /** '>ddddd': epoch, seq, ts, committed seq, messages. */
 function readHead(packed: Buffer): Head {
-  return { epoch: packed.readDoubleBE(0), seq: packed.readDoubleBE(8), messages: packed.readDoubleBE(32) };
+  return {
+    epoch: packed.readDoubleBE(0),
+    seq: packed.readDoubleBE(8),
+    committed: packed.readDoubleBE(24),
+    messages: packed.readDoubleBE(32),
+  };
 }
 
 /** Stream ids: ms-n. */

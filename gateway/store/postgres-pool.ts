@@ -170,7 +170,7 @@ function createSql(options: PoolOptions): postgres.Sql {
       application_name: 'parley',
       statement_timeout: options.statementMs,
       // Statements are short; compiling them costs more than running them.
-      jit: false,
+      jit: 'off',
     },
   } as postgres.Options<Record<string, postgres.PostgresType>>);
 }
@@ -192,11 +192,14 @@ function isAnswer(error: unknown): boolean {
 
 /** Data that does not fit a type, a constraint or a limit: it never will. */
 const refusedStates = /^(22|23|54|PA)/;
+/** Only a mistake in this program or in the schema brings these about. */
+const bugStates = /^(0A|21|42|P0)/;
 
 export function toStoreError(error: unknown): Error {
   const message = firstLine(error);
   const state = sqlStateOf(error);
   if (refusedStates.test(state)) return new StoreRefused(message, { cause: error });
+  if (bugStates.test(state)) return new Error(`store: ${message}`, { cause: error });
   return new StoreUnavailable(message, { cause: error });
 }
 

@@ -14,6 +14,11 @@ export class StoreStartError extends Error {
   override name = 'StoreStartError';
 }
 
+/** The store refuses this row and will always refuse it: data that the database cannot hold. Nothing was stored. */
+export class StoreRefused extends Error {
+  override name = 'StoreRefused';
+}
+
 /** A profile; times in ms. */
 export interface User {
   readonly id: string;
@@ -74,6 +79,16 @@ export interface StoredHead {
   readonly seq: number;
   readonly ts: number;
   readonly messages: number;
+}
+
+/** One socket of a user; times in ms. `gone`: it is closed. */
+export interface SocketRow {
+  readonly socket: string;
+  readonly user: string;
+  readonly server: string;
+  readonly connectedAt: number;
+  readonly heartbeatAt: number;
+  readonly gone: boolean;
 }
 
 /** Encoded events, oldest first; messages carry their present content. `more`: the range goes on beyond the page. */
@@ -204,7 +219,8 @@ export interface Store {
    * Stores events and everything they change (content, reactions, members, the room's record) in one transaction; all or
    * nothing. Events that are there already, at their seq, change nothing: a batch may be repeated. A change applies only
    * over an older one, and deleted wins over edited. Where an id is already there at another seq nothing is stored, and
-   * the answer names all such messages. Any order of rooms; within a room ascending by seq.
+   * the answer names all such messages. Any order of rooms; within a room ascending by seq. Rejects with StoreRefused
+   * where a row can never be stored, and with StoreUnavailable also where nobody knows whether the batch was stored.
    */
   commit(events: readonly StoredEvent[]): Promise<readonly Repeat[]>;
   /** One head for each room asked for, in that order. */
@@ -245,6 +261,13 @@ export interface Store {
   /** The number of the last message at or below each user's read mark. */
   readNumbers(room: string, users: readonly string[]): Promise<ReadonlyMap<string, number>>;
   receipts(room: string, seq: number): Promise<Receipts>;
+
+  // Sockets.
+
+  /** One row a socket. Heartbeats only move forward, and what is gone stays gone. */
+  saveSockets(rows: readonly SocketRow[]): Promise<void>;
+  /** Removes the rows whose last heartbeat is before this time, a bounded number of them; answers how many. */
+  forgetSockets(before: number): Promise<number>;
 
   /** Rejects where the store cannot answer. */
   check(): Promise<void>;

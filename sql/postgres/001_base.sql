@@ -54,7 +54,9 @@ CREATE TABLE user_sessions (
 CREATE INDEX user_sessions_user ON user_sessions (user_id);
 CREATE INDEX user_sessions_heartbeat ON user_sessions (heartbeat_at);
 
--- A deleted room keeps its row, so that its id stays taken. `base` is the greatest seq that was ever reserved.
+-- A deleted room keeps its row, so that its id stays taken. epoch is the one of the last epoch_started stored; the
+-- reservations of a log may be ahead of it: reserved_epoch, the base that every seq of it is above, and the incarnation
+-- of the log that made the last one.
 CREATE TABLE rooms (
   id             text COLLATE "C" PRIMARY KEY,
   name           text NOT NULL,
@@ -68,7 +70,9 @@ CREATE TABLE rooms (
   created_by     text COLLATE "C" NOT NULL,
   created_at     timestamptz NOT NULL,
   epoch          bigint NOT NULL DEFAULT 1,
+  reserved_epoch bigint NOT NULL DEFAULT 1,
   base           bigint NOT NULL DEFAULT 0,
+  incarnation    text,
   changed_seq    bigint NOT NULL DEFAULT 0,
   deleted_seq    bigint
 );

@@ -233,21 +233,21 @@ $$;
 CREATE FUNCTION rotate_token(in_hash text, next_hash text, now timestamptz, next_expires_at timestamptz)
 RETURNS TABLE (outcome text, user_id text, session text) LANGUAGE plpgsql AS $$
 DECLARE
-  found record;
+  token record;
 BEGIN
-  SELECT t.session, s.user_id, t.is_used, t.expires_at, s.is_revoked INTO found
+  SELECT t.session, s.user_id, t.is_used, t.expires_at, s.is_revoked INTO token
     FROM refresh_tokens t JOIN sessions s ON s.id = t.session WHERE t.hash = in_hash FOR UPDATE;
-  IF NOT FOUND OR found.is_revoked OR found.expires_at <= now THEN
+  IF NOT FOUND OR token.is_revoked OR token.expires_at <= now THEN
     RETURN QUERY SELECT 'unknown', NULL, NULL;
-  ELSIF found.is_used THEN
-    UPDATE sessions SET is_revoked = true WHERE id = found.session;
-    RETURN QUERY SELECT 'reused', found.user_id, found.session;
+  ELSIF token.is_used THEN
+    UPDATE sessions SET is_revoked = true WHERE id = token.session;
+    RETURN QUERY SELECT 'reused', token.user_id, token.session;
   ELSE
     UPDATE refresh_tokens SET is_used = true WHERE hash = in_hash;
-    INSERT INTO refresh_tokens (hash, session, expires_at) VALUES (next_hash, found.session, next_expires_at);
-    UPDATE sessions SET expires_at = greatest(expires_at, next_expires_at) WHERE id = found.session;
+    INSERT INTO refresh_tokens (hash, session, expires_at) VALUES (next_hash, token.session, next_expires_at);
+    UPDATE sessions SET expires_at = greatest(expires_at, next_expires_at) WHERE id = token.session;
     PERFORM delete_expired(now);
-    RETURN QUERY SELECT 'rotated', found.user_id, found.session;
+    RETURN QUERY SELECT 'rotated', token.user_id, token.session;
   END IF;
 END $$;
 

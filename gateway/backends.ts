@@ -1,0 +1,153 @@
+// The log and the store that the settings ask for: embedded; Postgres with the log in this process; or Postgres with the
+// log in Redis, and a flusher between them. Called by main.ts, the only other file that names implementations.
+
+import type { Clock, Random } from '../core/clock.ts';
+import { Flusher } from './flusher.ts';
+import type { Config } from './config.ts';
+import type { Log } from './log/log.ts';
+import { MemoryLog } from './log/memory.ts';
+import { RedisLog } from './log/redis.ts';
+import { RedisConnection } from './log/redis-connection.ts';
+import { RedisKeys } from './log/redis-keys.ts';
+import { RedisScripts } from './log/redis-scripts.ts';
+import { RedisTail } from './log/redis-tail.ts';
+import type { Logger } from './logger.ts';
+import type { Metrics } from './metrics.ts';
+import { openPostgresStore } from './store/postgres.ts';
+import { openSqliteStore } from './store/sqlite.ts';
+import { type Store, StoreStartError } from './store/store.ts';
+
+export interface BackendParts {
+  readonly config: Config;
+  readonly clock: Clock;
+  readonly random: Random;
+  readonly logger: Logger;
+  readonly metrics: Metrics;
+}
+
+export interface Backends {
+  readonly log: Log;
+  readonly store: Store;
+  /** Null, or what is away although chat goes on. */
+  degraded(): string | null;
+  /** Starts what runs by itself. */
+  start(): void;
+  /** Settles and flushes what is under way, then lets go. */
+  close(): Promise<void>;
+}
+
+export async function openBackends(parts: BackendParts): Promise<Backends> {
+  const { config, clock } = parts;
+  if (config.redisUrl !== undefined) return openCluster(parts, config.redisUrl);
+  const store = config.databaseUrl === undefined ? await openSqliteStore(config) : await openPostgres(parts, true);
+  const log = new MemoryLog(store, clock, observeCommits(parts));
+  return {
+    log,
+    store,
+    degraded: () => null,
+    start: () => {},
+    async close() {
+      await log.close();
+      await store.close();
+    },
+  };
+}
+
+function openPostgres({ config, logger }: BackendParts, exclusive: boolean): Promise<Store> {
+  return openPostgresStore({
+    url: config.databaseUrl ?? '',
+    ...(config.databaseReplicaUrl === undefined ? {} : { replicaUrl: config.databaseReplicaUrl }),
+    poolMax: config.databasePoolMax,
+    idleMs: config.databaseIdleMs,
+    connectMs: config.databaseConnectMs,
+    statementMs: config.databaseStatementMs,
+    exclusive,
+    logger,
+  });
+}
+
+function observeCommits({ metrics, logger }: BackendParts) {
+  return {
+    onCommit(events: number, seconds: number) {
+      metrics.appends.appended += events;
+      metrics.observeAppendBatch(events);
+      metrics.observeCommit(seconds);
+    },
+    onRepeated: () => metrics.appends.repeated++,
+    onCommitFailed(events: number, err: unknown) {
+      metrics.appends.unavailable += events;
+      logger.error({ err, events }, 'a commit failed');
+    },
+  };
+}
+
+async function openCluster(parts: BackendParts, redisUrl: string): Promise<Backends> {
+  const { config, clock, random, logger, metrics } = parts;
+  const connection = await RedisConnection.open(redisUrl, random, logger);
+  const store = await openPostgres(parts, false);
+  for (const warning of connection.facts.warnings) logger.warn(warning);
+  const keys = new RedisKeys(config.keyPrefix, config.logShards);
+  await checkShards(connection, keys, config.logShards);
+  const scripts = new RedisScripts(connection, keys, random, '0');
+  const tail = new RedisTail({
+    connection,
+    keys,
+    scripts,
+    owner: config.serverId,
+    dedupeSeconds: config.dedupeSeconds,
+    recentTtlSeconds: config.recentTtlSeconds,
+  });
+  const log = new RedisLog({
+    connection,
+    keys,
+    scripts,
+    store,
+    clock,
+    random,
+    logger,
+    options: {
+      walBytesMax: config.walMaxBytes,
+      recentBytes: config.recentBytes,
+      dedupeSeconds: config.dedupeSeconds,
+      heartbeatMs: config.heartbeatMs,
+    },
+    onAppended(entries) {
+      metrics.appends.appended += entries;
+      metrics.observeAppendBatch(entries);
+    },
+    onWake: (shard) => tail.onWake(shard),
+  });
+  connection.observe(log);
+  await connection.subscribe(keys.controlChannel);
+  const flusher = new Flusher({
+    tail,
+    log,
+    store,
+    clock,
+    random,
+    logger,
+    flushIntervalMs: config.flushIntervalMs,
+    batchEventsMax: config.flushBatch,
+    onFlushed: (_events, seconds) => metrics.observeCommit(seconds),
+    onParked: () => metrics.eventsParked++,
+  });
+  return {
+    log,
+    store,
+    degraded: () => flusher.fault(),
+    start: () => flusher.start(),
+    async close() {
+      await log.close();
+      await flusher.stop();
+      connection.close();
+      await store.close();
+    },
+  };
+}
+
+/** The number of shards is kept in the log: with another one rooms would be looked for where they are not. */
+async function checkShards(connection: RedisConnection, keys: RedisKeys, shards: number): Promise<void> {
+  await connection.call('SET', keys.shardCount, shards, 'NX');
+  const kept = Number(String(await connection.call('GET', keys.shardCount)));
+  if (kept !== shards) throw new StoreStartError(`LOG_SHARDS is ${shards}, but the log in Redis has ${kept}`);
+}

@@ -1,0 +1,294 @@
+// Moves events from the log into the store in batches: claims a fair share of the shards by leases, reads the front of
+// each wal, commits, marks what was committed. Runs in every process of a deployment with a tail. Repeating any step,
+// or two owners at once, does no harm: the store knows what it has.
+
+import type { Clock, Random, Timer } from '../core/clock.ts';
+import { encodeMap, encodeMessage, encodeMessageDeleted } from '../core/protocol/encode.ts';
+import { decodeEvent } from '../core/protocol/events.ts';
+import { stamp } from '../core/protocol/stamp.ts';
+import { makeUuid } from '../core/uuid.ts';
+import type { Append, Log } from './log/log.ts';
+import type { Tail, TailBatch } from './log/tail.ts';
+import type { Logger } from './logger.ts';
+import { type Repeat, type Store, type StoredEvent, StoreRefused } from './store/store.ts';
+
+/** How often leases are renewed and shares compared. */
+const leaseIntervalMs = 1500;
+/** Connections used side by side: shards are divided among so many lanes. */
+const lanes = 2;
+/** A wake-up may be missed: every shard is looked at this often. */
+const idleLookMs = 1000;
+/** How often idle rooms are forgotten. */
+const sweepIntervalMs = 60_000;
+const backoffMsMin = 100;
+const backoffMsMax = 5000;
+
+export interface FlusherParts {
+  readonly tail: Tail;
+  readonly log: Log;
+  readonly store: Store;
+  readonly clock: Clock;
+  readonly random: Random;
+  readonly logger: Logger;
+  readonly flushIntervalMs: number;
+  readonly batchEventsMax: number;
+  onFlushed(events: number, seconds: number): void;
+  onParked(): void;
+}
+
+interface Lane {
+  readonly dirty: Set<number>;
+  flushing: Promise<void> | null;
+  timer: Timer | null;
+  failures: number;
+}
+
+export class Flusher {
+  readonly #parts: FlusherParts;
+  readonly #owned = new Set<number>();
+  readonly #lanes: Lane[] = Array.from({ length: lanes }, () => ({
+    dirty: new Set(),
+    flushing: null,
+    timer: null,
+    failures: 0,
+  }));
+  readonly #timers: Timer[] = [];
+  #isStopped = false;
+  #isBalancing = false;
+  #fault: string | null = null;
+
+  constructor(parts: FlusherParts) {
+    this.#parts = parts;
+  }
+
+  start(): void {
+    const { clock } = this.#parts;
+    this.#timers.push(
+      clock.every(leaseIntervalMs, () => void this.#balance()),
+      clock.every(idleLookMs, () => this.#wakeAll()),
+      clock.every(sweepIntervalMs, () => void this.#sweep()),
+    );
+    void this.#balance();
+  }
+
+  /** Null, or why events wait in the log. */
+  fault(): string | null {
+    return this.#fault;
+  }
+
+  get ownedShards(): number {
+    return this.#owned.size;
+  }
+
+  // Shards.
+
+  /** Renews what is owned, gives up what is above the fair share, claims what is free below it. */
+  async #balance(): Promise<void> {
+    if (this.#isBalancing || this.#isStopped) return;
+    this.#isBalancing = true;
+    const { tail, logger } = this.#parts;
+    try {
+      const share = Math.ceil(tail.shards / (await tail.register()));
+      for (const shard of [...this.#owned]) {
+        if (this.#owned.size > share) {
+          this.#disown(shard);
+          await tail.release(shard);
+        } else if (!(await tail.renew(shard))) this.#disown(shard);
+      }
+      await this.#claimUpTo(share);
+    } catch (err) {
+      logger.debug({ err }, 'leases could not be renewed');
+    } finally {
+      this.#isBalancing = false;
+    }
+  }
+
+  async #claimUpTo(share: number): Promise<void> {
+    const { tail, random } = this.#parts;
+    const start = Math.floor(random.fraction() * tail.shards);
+    for (let i = 0; i < tail.shards && this.#owned.size < share && !this.#isStopped; i++) {
+      const shard = (start + i) % tail.shards;
+      if (this.#owned.has(shard) || !(await tail.claim(shard))) continue;
+      this.#owned.add(shard);
+      await tail.watch(shard, () => this.#wake(shard));
+      this.#wake(shard);
+    }
+  }
+
+  #disown(shard: number): void {
+    this.#owned.delete(shard);
+    this.#laneOf(shard).dirty.delete(shard);
+    this.#parts.tail.unwatch(shard);
+  }
+
+  async #sweep(): Promise<void> {
+    const { tail, logger } = this.#parts;
+    for (const shard of [...this.#owned]) {
+      try {
+        await tail.sweep(shard);
+      } catch (err) {
+        logger.debug({ err, shard }, 'idle rooms could not be swept');
+      }
+    }
+  }
+
+  // Flushing.
+
+  #laneOf(shard: number): Lane {
+    return this.#lanes[shard % lanes] as Lane;
+  }
+
+  #wakeAll(): void {
+    for (const shard of this.#owned) this.#wake(shard);
+  }
+
+  #wake(shard: number): void {
+    const lane = this.#laneOf(shard);
+    lane.dirty.add(shard);
+    this.#schedule(lane, this.#parts.flushIntervalMs);
+  }
+
+  #schedule(lane: Lane, delayMs: number): void {
+    if (lane.timer !== null || lane.flushing !== null || this.#isStopped) return;
+    lane.timer = this.#parts.clock.after(delayMs, () => {
+      lane.timer = null;
+      lane.flushing = this.#flush(lane);
+    });
+  }
+
+  /** One batch over the lane's dirty shards; comes again at once where there is more. */
+  async #flush(lane: Lane): Promise<void> {
+    let delayMs: number | null = null;
+    try {
+      const isFull = await this.#flushBatch(lane);
+      lane.failures = 0;
+      this.#fault = null;
+      if (lane.dirty.size > 0) delayMs = isFull ? 0 : this.#parts.flushIntervalMs;
+    } catch (err) {
+      lane.failures++;
+      this.#fault = 'events wait in the log: the store or Redis does not answer';
+      const ceiling = Math.min(backoffMsMax, backoffMsMin * 2 ** Math.min(lane.failures, 10));
+      delayMs = backoffMsMin + this.#parts.random.fraction() * ceiling;
+      this.#parts.logger.warn({ err, delayMs: Math.round(delayMs) }, 'a flush failed; trying again');
+    }
+    lane.flushing = null;
+    if (delayMs !== null) this.#schedule(lane, delayMs);
+  }
+
+  /** Answers whether there was more than one batch. */
+  async #flushBatch(lane: Lane): Promise<boolean> {
+    const { tail, batchEventsMax } = this.#parts;
+    const batches: TailBatch[] = [];
+    let events = 0;
+    for (const shard of [...lane.dirty]) {
+      const batch = await tail.read(shard, batchEventsMax - events);
+      if (batch === null) {
+        lane.dirty.delete(shard);
+        continue;
+      }
+      batches.push(batch);
+      events += batch.events.length;
+      if (events >= batchEventsMax) break;
+    }
+    if (batches.length === 0) return false;
+    const started = performance.now();
+    await this.#commit(batches.flatMap((batch) => batch.events));
+    this.#parts.onFlushed(events, (performance.now() - started) / 1000);
+    const left = await Promise.all(batches.map((batch) => tail.committed(batch)));
+    // A wal that is empty now tells when it no longer is.
+    batches.forEach(({ shard }, i) => {
+      if (left[i] === 0) lane.dirty.delete(shard);
+    });
+    return events >= batchEventsMax || batches.some(({ more }) => more);
+  }
+
+  async #commit(events: readonly StoredEvent[]): Promise<void> {
+    const { store } = this.#parts;
+    let repeats: readonly Repeat[];
+    try {
+      repeats = await store.commit(events);
+    } catch (error) {
+      if (!(error instanceof StoreRefused)) throw error;
+      await this.#commitApart(events, error);
+      return;
+    }
+    if (repeats.length > 0) await this.#commitWithout(events, repeats);
+  }
+
+  /** One bad row must not stop a shard: halves, until it stands alone; then it is parked and its seq left void. */
+  async #commitApart(events: readonly StoredEvent[], error: StoreRefused): Promise<void> {
+    if (events.length > 1) {
+      const middle = Math.floor(events.length / 2);
+      await this.#commit(events.slice(0, middle));
+      await this.#commit(events.slice(middle));
+      return;
+    }
+    const [event] = events as [StoredEvent];
+    const { room, seq } = decodeEvent(event.bytes);
+    this.#parts.logger.error({ err: error, room, seq }, 'the store refuses an event; it is parked');
+    const { tail, store, onParked } = this.#parts;
+    await tail.park(room, event, error.message);
+    onParked();
+    await store.commit([this.#makeVoid(event)]);
+  }
+
+  /** Late doubles that slipped past the log: their seqs stay, as deleted messages under fresh ids. */
+  async #commitWithout(events: readonly StoredEvent[], repeats: readonly Repeat[]): Promise<void> {
+    const doubles = new Set(repeats.map(({ index }) => index));
+    await this.#commit(events.map((event, i) => (doubles.has(i) ? this.#makeVoid(event) : event)));
+    for (const index of doubles) {
+      const { room, seq } = decodeEvent((events[index] as StoredEvent).bytes);
+      this.#parts.logger.warn({ room, seq }, 'a message was in the log twice; the second one is deleted');
+      this.#appendDeletion(room, seq);
+    }
+  }
+
+  #freshId(): Uint8Array {
+    return makeUuid(this.#parts.clock.now(), this.#parts.random.bytes(10));
+  }
+
+  /** A deleted message in the place of an event. */
+  #makeVoid({ bytes, number }: StoredEvent): StoredEvent {
+    const { room, seq, ts, from } = decodeEvent(bytes);
+    const meta = encodeMap({ deleted: true });
+    const made = encodeMessage(room, from ?? 'server', this.#freshId(), 'custom', null, meta);
+    stamp(made, 0, seq, ts);
+    return { bytes: made, number };
+  }
+
+  #appendDeletion(room: string, target: number): void {
+    const { log, logger } = this.#parts;
+    const deletion: Append = {
+      room,
+      bytes: encodeMessageDeleted(room, null, target),
+      id: this.#freshId(),
+      from: '',
+      level: 1,
+      settle: () => {},
+      fail: (code) => logger.warn({ room, target, code }, 'a double could not be taken back in the log'),
+    };
+    log.append(deletion);
+  }
+
+  /** Flushes what it can and lets go of its shards. */
+  async stop(): Promise<void> {
+    this.#isStopped = true;
+    for (const timer of this.#timers) timer.stop();
+    for (const lane of this.#lanes) lane.timer?.stop();
+    const { tail, logger } = this.#parts;
+    try {
+      for (const lane of this.#lanes) {
+        await lane.flushing;
+        for (const shard of this.#owned) if (this.#laneOf(shard) === lane) lane.dirty.add(shard);
+        while (lane.dirty.size > 0) await this.#flushBatch(lane);
+      }
+      for (const shard of [...this.#owned]) {
+        this.#disown(shard);
+        await tail.release(shard);
+      }
+      await tail.unregister();
+    } catch (err) {
+      logger.warn({ err }, 'the last flush failed; another process goes on from here');
+    }
+  }
+}

@@ -1,0 +1,168 @@
+// The tail of the log in Redis: leases, the front of each shard's wal, committed marks, dead letters. Implements tail.ts
+// for the flusher.
+
+import { frameEnds } from '../../core/protocol/slice.ts';
+import { readSeq } from '../../core/protocol/stamp.ts';
+import { decodeEvent } from '../../core/protocol/events.ts';
+import type { StoredEvent } from '../store/store.ts';
+import type { RedisConnection } from './redis-connection.ts';
+import type { RedisKeys, ShardKeys } from './redis-keys.ts';
+import type { RedisScripts } from './redis-scripts.ts';
+import type { Tail, TailBatch } from './tail.ts';
+
+/** A lease that is not renewed passes on after this long. */
+export const leaseMs = 5000;
+/** Entries read at once; each may hold a whole batch of appends. */
+const entriesRead = 16;
+/** Heads looked at in one step of a sweep. */
+const sweepCount = 200;
+/** Dead letters kept for a shard. */
+const deadLettersMax = 10_000;
+
+const renewText = "if redis.call('GET', KEYS[1]) == ARGV[1] then return redis.call('PEXPIRE', KEYS[1], ARGV[2]) end return 0";
+const releaseText = "if redis.call('GET', KEYS[1]) == ARGV[1] then return redis.call('DEL', KEYS[1]) end return 0";
+
+export interface RedisTailParts {
+  readonly connection: RedisConnection;
+  readonly keys: RedisKeys;
+  readonly scripts: RedisScripts;
+  /** This process, as others see it. */
+  readonly owner: string;
+  readonly dedupeSeconds: number;
+  readonly recentTtlSeconds: number;
+}
+
+export class RedisTail implements Tail {
+  readonly shards: number;
+  readonly #parts: RedisTailParts;
+  readonly #watchers = new Map<number, () => void>();
+
+  constructor(parts: RedisTailParts) {
+    this.#parts = parts;
+    this.shards = parts.keys.shards.length;
+  }
+
+  async register(): Promise<number> {
+    const { connection, keys, owner } = this.#parts;
+    const [seconds] = (await connection.call('TIME')) as [Buffer];
+    const now = Number(String(seconds)) * 1000;
+    await connection.call('ZADD', keys.gateways, now, owner);
+    await connection.call('ZREMRANGEBYSCORE', keys.gateways, '-inf', now - leaseMs * 2);
+    return Number(await connection.call('ZCARD', keys.gateways));
+  }
+
+  async unregister(): Promise<void> {
+    await this.#parts.connection.call('ZREM', this.#parts.keys.gateways, this.#parts.owner);
+  }
+
+  async claim(shard: number): Promise<boolean> {
+    const { connection, owner } = this.#parts;
+    const answer = await connection.call('SET', this.#keys(shard).lease, owner, 'NX', 'PX', leaseMs);
+    return answer !== null || (await this.renew(shard));
+  }
+
+  async renew(shard: number): Promise<boolean> {
+    const { connection, owner } = this.#parts;
+    return Number(await connection.call('EVAL', renewText, 1, this.#keys(shard).lease, owner, leaseMs)) === 1;
+  }
+
+  async release(shard: number): Promise<void> {
+    await this.#parts.connection.call('EVAL', releaseText, 1, this.#keys(shard).lease, this.#parts.owner);
+  }
+
+  async watch(shard: number, onWake: () => void): Promise<void> {
+    this.#watchers.set(shard, onWake);
+    await this.#parts.connection.subscribe(this.#keys(shard).wakeChannel);
+  }
+
+  unwatch(shard: number): void {
+    this.#watchers.delete(shard);
+    this.#parts.connection.unsubscribe(this.#keys(shard).wakeChannel);
+  }
+
+  /** Called for every message of a wake channel. */
+  onWake(shard: number): void {
+    this.#watchers.get(shard)?.();
+  }
+
+  async read(shard: number, eventsMax: number): Promise<TailBatch | null> {
+    const { connection } = this.#parts;
+    const { wal } = this.#keys(shard);
+    const entries = (await connection.call('XRANGE', wal, '-', '+', 'COUNT', entriesRead)) as [Buffer, Buffer[]][];
+    const events: StoredEvent[] = [];
+    let bytes = 0;
+    let taken = 0;
+    for (const [, [, frames, , numbers]] of entries) {
+      if (frames === undefined || numbers === undefined) throw new Error('an entry of the wal is malformed');
+      if (events.length > 0 && events.length + numbers.length / 8 > eventsMax) break;
+      bytes += frames.length + numbers.length;
+      let start = 0;
+      frameEnds(frames).forEach((end, i) => {
+        events.push({ bytes: frames.subarray(start, end), number: Number(numbers.readBigUInt64BE(i * 8)) });
+        start = end;
+      });
+      taken++;
+    }
+    const first = entries[0];
+    const last = entries[taken - 1];
+    if (first === undefined || last === undefined) return null;
+    const more = taken < entries.length || entries.length === entriesRead;
+    return { shard, firstId: String(first[0]), lastId: String(last[0]), bytes, events, more };
+  }
+
+  async committed({ shard, firstId, lastId, bytes, events }: TailBatch): Promise<number> {
+    const { connection, scripts, dedupeSeconds } = this.#parts;
+    const seqs = new Map<string, number>();
+    for (const event of events) {
+      const { room } = decodeEvent(event.bytes);
+      seqs.set(room, Math.max(seqs.get(room) ?? 0, readSeq(event.bytes)));
+    }
+    return scripts.committed(shard, [
+      this.#keys(shard).prefix,
+      connection.publishCommand,
+      firstId,
+      lastId,
+      bytes,
+      events.length,
+      dedupeSeconds,
+      ...[...seqs].flat(),
+    ]);
+  }
+
+  async park(room: string, event: StoredEvent, reason: string): Promise<void> {
+    const { connection, keys } = this.#parts;
+    const { deadLetters } = this.#keys(keys.shardOf(room));
+    await connection.call(
+      'XADD',
+      deadLetters,
+      'MAXLEN',
+      '~',
+      deadLettersMax,
+      '*',
+      'frame',
+      event.bytes,
+      'number',
+      event.number,
+      'reason',
+      reason,
+    );
+  }
+
+  async sweep(shard: number): Promise<number> {
+    const { connection, scripts, recentTtlSeconds } = this.#parts;
+    const { heads, prefix } = this.#keys(shard);
+    let cursor = '0';
+    let swept = 0;
+    do {
+      const answer = (await connection.call('HSCAN', heads, cursor, 'COUNT', sweepCount)) as [Buffer, Buffer[]];
+      cursor = String(answer[0]);
+      const rooms = answer[1].filter((_, i) => i % 2 === 0).map(String);
+      if (rooms.length > 0) swept += await scripts.sweep(shard, [prefix, recentTtlSeconds, ...rooms]);
+    } while (cursor !== '0');
+    return swept;
+  }
+
+  #keys(shard: number): ShardKeys {
+    return this.#parts.keys.shards[shard] as ShardKeys;
+  }
+}

@@ -1,0 +1,41 @@
+// The tail seam: what the flusher needs of a log that keeps events until the store has them. redis-tail.ts implements it;
+// the log of one process has none, as it commits before it publishes.
+
+import type { StoredEvent } from '../store/store.ts';
+
+/** The front of a shard's wal: whole entries. */
+export interface TailBatch {
+  readonly shard: number;
+  readonly firstId: string;
+  readonly lastId: string;
+  readonly bytes: number;
+  readonly events: readonly StoredEvent[];
+  /** There is more behind it. */
+  readonly more: boolean;
+}
+
+export interface Tail {
+  readonly shards: number;
+  /** Says that this process lives; answers how many do. */
+  register(): Promise<number>;
+  unregister(): Promise<void>;
+  /** Takes the lease of a shard where nobody holds it; answers whether this process has it. */
+  claim(shard: number): Promise<boolean>;
+  /** Prolongs the lease; false where another process has it meanwhile. */
+  renew(shard: number): Promise<boolean>;
+  release(shard: number): Promise<void>;
+  /** `onWake` is called when a shard's wal is no longer empty; it may be missed. */
+  watch(shard: number, onWake: () => void): Promise<void>;
+  unwatch(shard: number): void;
+  /** The front of the wal, whole entries of about `eventsMax` events; null where it is empty. */
+  read(shard: number, eventsMax: number): Promise<TailBatch | null>;
+  /**
+   * The store has committed the batch; answers how many events are left. May be repeated, and done by two owners. Where
+   * nothing is left, the next append wakes the watchers.
+   */
+  committed(batch: TailBatch): Promise<number>;
+  /** Keeps an event that the store refuses for good, for a human to look at. */
+  park(room: string, event: StoredEvent, reason: string): Promise<void>;
+  /** Forgets rooms of the shard that are idle and fully committed; answers how many. */
+  sweep(shard: number): Promise<number>;
+}
