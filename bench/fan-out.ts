@@ -40,8 +40,7 @@ const help = `What a delivery costs in one room, beside the bare engine.
   --seconds N         length of a run, 0.2 to 60 (3)
   --warm N            seconds before it (1.5)
   --sockets N         sockets in the room, 2 to 10000 (1000)
-  --in-flight N,N     messages in flight, a shape each (1,64)
-  --senders N         sockets that send; 0: one for each message in flight (0)
+  --in-flight N,NxM   messages in flight, a shape each; from as many sockets, or from M (1,64)
   --bytes N           payload (100)
   --only NAME         bare or parley alone: no comparison
   --cpu-prof DIR      CPU profiles of the servers
@@ -52,8 +51,7 @@ interface Options {
   readonly seconds: number;
   readonly warm: number;
   readonly sockets: number;
-  readonly inFlight: readonly number[];
-  readonly senders: number;
+  readonly shapes: readonly Shape[];
   readonly bytes: number;
   readonly servers: readonly ServerName[];
   readonly profileDir: string | null;
@@ -81,6 +79,14 @@ function readNumber(name: string, text: string, min: number, max: number): numbe
   return value;
 }
 
+/** `64`, or `64x1`: from one socket. */
+function readShape(text: string, sockets: number): Shape {
+  const [first = '', second = first] = text.split('x');
+  const inFlight = Math.floor(readNumber('in-flight', first, 1, 256));
+  const senders = Math.floor(readNumber('in-flight', second, 1, inFlight));
+  return { inFlight, senders: Math.min(senders, sockets) };
+}
+
 function readOptions(): Options {
   const text = { type: 'string' } as const;
   const { values } = parseArgs({
@@ -92,7 +98,6 @@ function readOptions(): Options {
       warm: text,
       sockets: text,
       'in-flight': text,
-      senders: text,
       bytes: text,
       only: text,
       'cpu-prof': text,
@@ -105,7 +110,7 @@ function readOptions(): Options {
   }
   const { quick } = values;
   const number = (
-    name: 'pairs' | 'seconds' | 'warm' | 'sockets' | 'senders' | 'bytes',
+    name: 'pairs' | 'seconds' | 'warm' | 'sockets' | 'bytes',
     usual: number,
     min: number,
     max: number,
@@ -118,10 +123,7 @@ function readOptions(): Options {
     seconds: number('seconds', quick ? 1 : 3, 0.2, 60),
     warm: number('warm', quick ? 0.7 : 1.5, 0, 30),
     sockets,
-    inFlight: (values['in-flight'] ?? '1,64')
-      .split(',')
-      .map((one) => Math.floor(readNumber('in-flight', one, 1, 256))),
-    senders: Math.floor(number('senders', 0, 0, Math.min(256, sockets))),
+    shapes: (values['in-flight'] ?? '1,64').split(',').map((one) => readShape(one, sockets)),
     bytes: Math.floor(number('bytes', 100, 8, 8000)),
     servers: only === undefined ? ['bare', 'parley'] : [only],
     profileDir: values['cpu-prof'] ?? null,
@@ -262,9 +264,10 @@ console.error(
 );
 
 const results: ShapeResult[] = [];
-for (const inFlight of options.inFlight) {
-  const senders = Math.min(options.senders === 0 ? inFlight : options.senders, options.sockets);
-  results.push(await runShape({ inFlight, senders }, options));
+try {
+  for (const shape of options.shapes) results.push(await runShape(shape, options));
+} catch (error) {
+  fail(error instanceof Error ? error.message : String(error));
 }
 const comparisons = results.map((result) => printShape(result, options));
 

@@ -2,8 +2,10 @@
 // A subscription is live (on the room's topic) or catching up (fed from the ring, then the log and the store, at the
 // reader's own pace). Called by the subscribe and join handlers, by the hub, and by gateway.ts when a socket drains.
 
+import { concatFrames } from '../core/protocol/encode.ts';
 import type { Hub } from './hub.ts';
 import type { HubRoom } from './hub-room.ts';
+import type { PlacedEvent, Slice } from './ring.ts';
 import type { Socket } from './socket.ts';
 import { ephemeralTopic, roomTopic } from './topics.ts';
 
@@ -20,6 +22,8 @@ export class Subscription {
   isLive = false;
   #isReading = false;
   #isEnded = false;
+  /** The page read last: what the ring no longer holds. */
+  #page: readonly PlacedEvent[] = [];
   readonly #hub: Hub;
 
   constructor(hub: Hub, socket: Socket, room: HubRoom, cursor: number) {
@@ -42,7 +46,8 @@ export class Subscription {
       if (this.cursor >= room.head) break;
       // The rest follows when the socket has drained.
       if (engine.bufferedBytes() > this.#hub.limits.slowBytes) return;
-      const slice = room.ring.after(this.cursor, pieceBytes);
+      const bytesMax = Math.min(pieceBytes, this.#hub.limits.slowBytes);
+      const slice = room.ring.after(this.cursor, bytesMax) ?? this.#takeRead(bytesMax);
       if (slice === null) {
         this.#readOlder();
         return;
@@ -51,6 +56,7 @@ export class Subscription {
       this.cursor = slice.last;
     }
     this.isLive = true;
+    this.#page = [];
     socket.flush();
     socket.engine?.subscribe(roomTopic(room.id));
     socket.engine?.subscribe(ephemeralTopic(room.id));
@@ -64,13 +70,8 @@ export class Subscription {
       (events) => {
         this.#isReading = false;
         if (this.#isEnded) return;
-        for (const { seq, bytes } of events) {
-          if (seq <= this.cursor) continue;
-          this.socket.queue(bytes);
-          this.cursor = seq;
-        }
-        this.socket.flush();
-        if (this.cursor > cursor) this.pump();
+        this.#page = events;
+        if (events.some(({ seq }) => seq > cursor)) this.pump();
         // Nothing above the cursor although the head is: the events are gone (retention). The client has to start anew.
         else this.socket.close('slow');
       },
@@ -80,6 +81,22 @@ export class Subscription {
         this.#hub.clock.after(retryMs, () => this.pump());
       },
     );
+  }
+
+  /** The next piece of the page that was read; null where it has no more. */
+  #takeRead(bytesMax: number): Slice | null {
+    const piece: Uint8Array[] = [];
+    let last = this.cursor;
+    let size = 0;
+    for (const { seq, bytes } of this.#page) {
+      if (seq <= last) continue;
+      size += bytes.length;
+      // The store may be ahead of what is published here: that comes by the topic.
+      if (seq > this.room.head || (size > bytesMax && piece.length > 0)) break;
+      piece.push(bytes);
+      last = seq;
+    }
+    return piece.length === 0 ? null : { bytes: concatFrames(piece), last };
   }
 
   /** Takes a slow reader off the topics; it goes on from here when its socket drains. */

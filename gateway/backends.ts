@@ -6,11 +6,14 @@ import { Flusher } from './flusher.ts';
 import type { Config } from './config.ts';
 import type { Log } from './log/log.ts';
 import { MemoryLog } from './log/memory.ts';
+import { MemoryRoster } from './log/memory-roster.ts';
 import { RedisLog } from './log/redis.ts';
 import { RedisConnection } from './log/redis-connection.ts';
 import { RedisKeys } from './log/redis-keys.ts';
+import { RedisRoster } from './log/redis-roster.ts';
 import { RedisScripts } from './log/redis-scripts.ts';
 import { RedisTail } from './log/redis-tail.ts';
+import type { Roster } from './log/roster.ts';
 import type { Logger } from './logger.ts';
 import type { Metrics } from './metrics.ts';
 import { openPostgresStore } from './store/postgres.ts';
@@ -27,6 +30,7 @@ export interface BackendParts {
 
 export interface Backends {
   readonly log: Log;
+  readonly roster: Roster;
   readonly store: Store;
   /** Null, or what is away although chat goes on. */
   degraded(): string | null;
@@ -43,6 +47,7 @@ export async function openBackends(parts: BackendParts): Promise<Backends> {
   const log = new MemoryLog(store, clock, observeCommits(parts));
   return {
     log,
+    roster: new MemoryRoster(),
     store,
     degraded: () => null,
     start: () => {},
@@ -119,6 +124,15 @@ async function openCluster(parts: BackendParts, redisUrl: string): Promise<Backe
   });
   connection.observe(log);
   await connection.subscribe(keys.controlChannel);
+  const roster = new RedisRoster({
+    connection,
+    keys,
+    scripts,
+    clock,
+    logger,
+    server: config.serverId,
+    graceMs: config.presenceGraceMs,
+  });
   const flusher = new Flusher({
     tail,
     log,
@@ -133,11 +147,13 @@ async function openCluster(parts: BackendParts, redisUrl: string): Promise<Backe
   });
   return {
     log,
+    roster,
     store,
     degraded: () => flusher.fault(),
     start: () => flusher.start(),
     async close() {
       await log.close();
+      await roster.close();
       await flusher.stop();
       connection.close();
       await store.close();

@@ -78,7 +78,7 @@ export class Gateway {
 
   onOpen(engine: EngineSocket<Socket>): void {
     const socket = engine.data;
-    const { metrics, users, clock, log } = this.#parts;
+    const { metrics, users, presence, clock, log } = this.#parts;
     const { serverId, version, heartbeatMs, frameBytesMax, socketsMax } = this.#options;
     socket.opened(engine);
     metrics.connections++;
@@ -90,6 +90,8 @@ export class Gateway {
     this.sockets.add(socket);
     metrics.socketsOpen = this.sockets.size;
     users.opened(socket);
+    // He may have been away with the others.
+    presence.userChanged(socket);
     log.subscribeUser(socket.user.id);
     engine.subscribe(everySocketTopic);
     socket.send(
@@ -153,13 +155,11 @@ export class Gateway {
     const { order } = table[frame.name];
     const room = 'room' in frame && order !== 'free' ? (frame.room ?? '') : null;
     const before = waitsFor(socket, room);
-    if (before === null) {
-      this.#run(socket, frame, bytes, room);
-      return;
-    }
-    const turn = before.then(() => this.#run(socket, frame, bytes, room));
-    if (frame.name === 'authenticate') this.#holdAll(socket, turn);
-    else if (room !== null && order === 'leads') this.#hold(socket, room, turn);
+    const work =
+      before === null ? this.#run(socket, frame, bytes) : before.then(() => this.#run(socket, frame, bytes));
+    if (work === undefined) return;
+    if (frame.name === 'authenticate') this.#holdAll(socket, work);
+    else if (room !== null && order === 'leads') this.#hold(socket, room, work);
   }
 
   /** Later frames of this room wait for `work`. */
@@ -180,7 +180,7 @@ export class Gateway {
   }
 
   /** Settles, without failing, when the frame no longer holds back those after it. */
-  #run(socket: Socket, frame: ClientFrame, bytes: number, room: string | null): undefined | Promise<void> {
+  #run(socket: Socket, frame: ClientFrame, bytes: number): undefined | Promise<void> {
     if (socket.engine === null) {
       socket.finish(bytes);
       return;
@@ -198,13 +198,10 @@ export class Gateway {
       this.#answer(socket, frame, bytes, answer);
       return;
     }
-    const done = answer.then(
+    return answer.then(
       (settled) => this.#answer(socket, frame, bytes, settled),
       (error: unknown) => this.#rejected(socket, frame, bytes, error),
     );
-    if (frame.name === 'authenticate') this.#holdAll(socket, done);
-    else if (room !== null && table[frame.name].order === 'leads') this.#hold(socket, room, done);
-    return done;
   }
 
   #handle<Name extends ClientFrameName>(name: Name, socket: Socket, frame: ClientFrame, bytes: number) {
@@ -254,7 +251,7 @@ export class Gateway {
   }
 
   onClose({ data: socket }: EngineSocket<Socket>, code: number): void {
-    const { hub, users, typing: typists, metrics, log } = this.#parts;
+    const { hub, users, presence: states, typing: typists, metrics, log } = this.#parts;
     socket.closed();
     metrics.countClose(code);
     if (!this.sockets.delete(socket)) return;
@@ -265,6 +262,8 @@ export class Gateway {
       typists.stop(room, socket.user.id);
     }
     if (socket.user.sockets.size === 0) log.unsubscribeUser(socket.user.id);
+    // The others of his may all be away.
+    else states.userChanged(socket);
   }
 
   /** Every socket of a session ends: it was logged out, or its token was stolen. */

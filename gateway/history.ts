@@ -45,10 +45,12 @@ export class History {
       return cached;
     }
     this.#cache.misses++;
+    const { head } = room;
     const recent = await this.#parts.log.recent(room.id);
     const page = recent === null ? await this.#stored(room.id, range) : await this.#merged(room.id, range, recent);
     if (!range.messagesOnly) checkDense(page.events);
-    if (isNewest) {
+    // An edit or a delete that came meanwhile is not in this page, and was folded into a ring without it.
+    if (isNewest && room.head === head) {
       const placed = page.events.map((bytes) => ({ seq: readSeq(bytes), bytes }));
       room.ring.prepend(placed, room.head, !page.more, this.#parts.ringBytesMax);
     }

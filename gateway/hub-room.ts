@@ -19,6 +19,11 @@ export class HubRoom {
   epoch = 0;
   /** The last event published here. */
   head = 0;
+  /** The highest seq heard of; above the head there is a hole, which is being filled. */
+  wanted = 0;
+  isFilling = false;
+  /** Edits and deletes so far: pages that were read before one are not for readers who come after it. */
+  changes = 0;
   readonly ring = new Ring();
   readonly subscriptions = new Map<Socket, Subscription>();
   /** Users and how they stand to the room; null: no member. Absent: not known here. */
@@ -66,6 +71,7 @@ export class HubRoom {
       case eventOps.message_edited:
       case eventOps.message_deleted:
         this.ring.fold(event);
+        this.changes++;
         break;
       case eventOps.user_joined:
         if (this.memberCount !== null && !this.#members.get(event.user)) this.memberCount++;

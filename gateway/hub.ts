@@ -4,6 +4,7 @@
 
 import type { Clock } from '../core/clock.ts';
 import { encodeRemoved, type RemovedReason } from '../core/protocol/encode.ts';
+import { Lru } from '../core/lru.ts';
 import { decodeEvent, type RoomEvent } from '../core/protocol/events.ts';
 import { historyBytesMax, historyLimitMax } from '../core/protocol/limits.ts';
 import { eventOps } from '../core/protocol/ops.ts';
@@ -25,6 +26,8 @@ const idleMs = 30_000;
 const idleRoomsMax = 10_000;
 /** A page read for one reader serves the others that come within this time. */
 const pageKeptMs = 5000;
+/** Pages that are kept so; each has at most `historyBytesMax`. */
+const pagesMax = 64;
 /** Pages start at multiples of this, so that readers with near cursors share them. */
 const pageAlignment = 64;
 /** Between two tries to fill a hole. */
@@ -72,11 +75,10 @@ export class Hub implements LogListener {
   #publishedBytes = 0;
   readonly #rooms = new Map<string, HubRoom>();
   readonly #loading = new Map<string, Promise<HubRoom | null>>();
-  /** The highest seq heard of a room that is still loading or has a hole. */
+  /** The highest seq heard of a room that is still loading. */
   readonly #wanted = new Map<string, number>();
-  readonly #filling = new Set<string>();
   readonly #idle = new Map<string, number>();
-  readonly #pages = new Map<string, Promise<readonly PlacedEvent[]>>();
+  readonly #pages = new Lru<string, Promise<readonly PlacedEvent[]>>(pagesMax);
   readonly #memberReads = new Map<HubRoom, MemberRead>();
 
   constructor(parts: HubParts) {
@@ -110,12 +112,13 @@ export class Hub implements LogListener {
 
   /** The room with this user's membership read; null where there is no such room. Rejects with StoreUnavailable. */
   async open(id: string, user: string): Promise<HubRoom | null> {
-    const room = await this.#load(id);
-    if (room !== null && room.member(user) === undefined) {
+    for (;;) {
+      const room = await this.#load(id);
+      if (room === null || room.member(user) !== undefined) return room;
       await this.#readMember(room, user);
-      if (room.isDeleted) return null;
+      // It may have been dropped meanwhile, because it was deleted or idle.
+      if (this.#rooms.get(id) === room) return room;
     }
-    return room;
   }
 
   /** The room as far as it is active here. */
@@ -127,7 +130,7 @@ export class Hub implements LogListener {
     const room = this.#rooms.get(id);
     if (room !== undefined) {
       this.#roomCache.hits++;
-      if (this.#idle.has(id)) this.#idle.set(id, this.clock.now());
+      if (this.#idle.has(id)) this.#markIdle(id);
       return room;
     }
     let loading = this.#loading.get(id);
@@ -155,11 +158,13 @@ export class Hub implements LogListener {
       room.head = head.seq;
       if (head.committed < head.seq) await this.#applyUncommitted(room, head.committed);
       this.#rooms.set(id, room);
-      this.#idle.set(id, this.clock.now());
+      this.#markIdle(id);
       // What was heard while loading and is not below the head is read like a hole.
       this.#fillTo(room, this.#wanted.get(id) ?? 0);
+      this.#wanted.delete(id);
       return room;
     } catch (error) {
+      this.#wanted.delete(id);
       this.#log.unsubscribeRoom(id);
       throw error;
     }
@@ -212,7 +217,8 @@ export class Hub implements LogListener {
       return;
     }
     const first = readSeq(bytes);
-    if (this.#filling.has(id) || (first > room.head + 1 && readOp(bytes) !== eventOps.epoch_started)) {
+    // Before an epoch's start there may be a hole as well: what is read tells.
+    if (room.isFilling || first > room.head + 1) {
       this.#fillTo(room, last);
       return;
     }
@@ -297,16 +303,15 @@ export class Hub implements LogListener {
   }
 
   #tellRemoved(socket: Socket, room: string, reason: RemovedReason): void {
-    if (socket.removedFrom === room) return;
-    socket.removedFrom = room;
+    if (socket.removedFrom.has(room)) return;
+    socket.removedFrom.add(room);
     socket.queue(encodeRemoved(room, reason));
   }
 
   /** A user was removed, told to all his sockets here: those the event has not reached, or that were not subscribed. */
   removed(socket: Socket, room: string, frame: Uint8Array): void {
     this.detach(socket, room, false);
-    if (socket.removedFrom === room) socket.removedFrom = null;
-    else socket.queue(frame);
+    if (!socket.removedFrom.delete(room)) socket.queue(frame);
   }
 
   onRoomFrames(id: string, payload: Uint8Array): void {
@@ -340,20 +345,16 @@ export class Hub implements LogListener {
   // Holes.
 
   #fillTo(room: HubRoom, seq: number): void {
-    if (seq <= room.head) {
-      this.#wanted.delete(room.id);
-      return;
-    }
-    this.#wanted.set(room.id, Math.max(this.#wanted.get(room.id) ?? 0, seq));
-    if (this.#filling.has(room.id)) return;
-    this.#filling.add(room.id);
+    room.wanted = Math.max(room.wanted, seq);
+    if (seq <= room.head || room.isFilling) return;
+    room.isFilling = true;
     this.#metrics.holesFilled++;
     void this.#fill(room);
   }
 
   /** Reads on from the head until everything that was heard of is published. */
   async #fill(room: HubRoom): Promise<void> {
-    while (this.#rooms.get(room.id) === room && room.head < (this.#wanted.get(room.id) ?? 0)) {
+    while (this.#rooms.get(room.id) === room && room.head < room.wanted) {
       try {
         const events = await this.#readFrom(room.id, room.head);
         const head = room.head;
@@ -368,8 +369,7 @@ export class Hub implements LogListener {
         await new Promise<void>((resolve) => this.clock.after(fillRetryMs, resolve));
       }
     }
-    this.#wanted.delete(room.id);
-    this.#filling.delete(room.id);
+    room.isFilling = false;
   }
 
   onReadFailed(room: HubRoom, error: unknown): void {
@@ -385,18 +385,29 @@ export class Hub implements LogListener {
   /** Events after `seq`, for readers that catch up: one read serves all that come within a few seconds. */
   async readAfter(room: HubRoom, seq: number): Promise<readonly PlacedEvent[]> {
     const start = seq - (seq % pageAlignment);
-    const key = `${start} ${room.id}`;
-    let page = this.#pages.get(key);
-    if (page === undefined) {
-      page = this.#readFrom(room.id, start);
-      this.#pages.set(key, page);
-      const forget = () => this.#pages.delete(key);
-      page.then(() => this.clock.after(pageKeptMs, forget), forget);
-    }
+    const page = this.#readPage(room, start, null);
     const events = await page;
-    // A page cut by its bytes may end below the reader: then it reads from its own place.
     if ((events[events.length - 1]?.seq ?? 0) > seq) return events;
-    return this.#readFrom(room.id, seq);
+    // It was cut by its bytes, or read when it was the end: those who are at this place share the next.
+    return this.#readPage(room, seq, page);
+  }
+
+  /** One read for all who ask for the same page, other than the `stale` one. */
+  #readPage(
+    room: HubRoom,
+    start: number,
+    stale: Promise<readonly PlacedEvent[]> | null,
+  ): Promise<readonly PlacedEvent[]> {
+    const key = `${start} ${room.changes} ${room.id}`;
+    const kept = this.#pages.get(key);
+    if (kept !== undefined && kept !== stale) return kept;
+    const page = this.#readFrom(room.id, start);
+    this.#pages.set(key, page);
+    const forget = () => {
+      if (this.#pages.get(key) === page) this.#pages.delete(key);
+    };
+    page.then((events) => (events.length === 0 ? forget() : this.clock.after(pageKeptMs, forget)), forget);
+    return page;
   }
 
   // Sockets.
@@ -405,7 +416,7 @@ export class Hub implements LogListener {
   attach(socket: Socket, room: HubRoom, cursor: number): Subscription {
     socket.subscriptions.get(room.id)?.end();
     const isNew = !room.subscriptions.has(socket);
-    if (socket.removedFrom === room.id) socket.removedFrom = null;
+    socket.removedFrom.delete(room.id);
     const subscription = new Subscription(this, socket, room, cursor);
     socket.subscriptions.set(room.id, subscription);
     room.subscriptions.set(socket, subscription);
@@ -422,16 +433,22 @@ export class Hub implements LogListener {
     socket.subscriptions.delete(id);
     const { room } = subscription;
     room.subscriptions.delete(socket);
-    if (room.subscriptions.size === 0 && this.#rooms.get(id) === room) this.#idle.set(id, this.clock.now());
+    if (room.subscriptions.size === 0 && this.#rooms.get(id) === room) this.#markIdle(id);
     this.#observer?.onDetached(room, socket, isGone);
     return true;
+  }
+
+  /** To the end: the map is in the order in which rooms got idle. */
+  #markIdle(id: string): void {
+    this.#idle.delete(id);
+    this.#idle.set(id, this.clock.now());
   }
 
   #dropIdle(): void {
     const before = this.clock.now() - idleMs;
     let over = this.#idle.size - idleRoomsMax;
     for (const [id, since] of this.#idle) {
-      if (since > before && over <= 0) continue;
+      if (since > before && over <= 0) break;
       over--;
       const room = this.#rooms.get(id);
       if (room) this.#drop(room);

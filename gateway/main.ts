@@ -44,14 +44,16 @@ async function start(config: Config): Promise<void> {
   for (const warning of configWarnings(config)) logger.warn(warning);
   const metrics = createMetrics(version);
   const backends = await openBackends({ config, clock, random, logger, metrics });
-  const { log, store } = backends;
+  const { log, roster, store } = backends;
   const slowBytes = config.maxBacklogBytes * slowShare;
   const hub = new Hub({ log, store, clock, logger, metrics, limits: { ringBytesMax, slowBytes } });
   const users = new Users({ rates: config, store, clock, logger, metrics });
   const presence = new Presence({
     clock,
     log,
+    roster,
     users,
+    logger,
     graceMs: config.presenceGraceMs,
     roomMax: config.presenceRoomMax,
   });

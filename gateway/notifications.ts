@@ -80,9 +80,9 @@ export class Notifications {
   async #tellMembers(room: HubRoom): Promise<void> {
     const { log, store, receipts, roomMax } = this.#parts;
     try {
-      room.memberIds ??= await store.memberIds(room.id, roomMax + 1);
-      if (room.memberIds.length > roomMax) return;
-      const users = room.memberIds.filter((user) => this.#hasOtherSocket(user, room.id));
+      const memberIds = room.memberIds ?? (await this.#readMemberIds(room));
+      if (memberIds.length > roomMax) return;
+      const users = memberIds.filter((user) => this.#hasOtherSocket(user, room.id));
       if (users.length === 0) return;
       const [[head], readNumbers] = await Promise.all([log.heads([room.id]), store.readNumbers(room.id, users)]);
       if (head === undefined) return;
@@ -95,6 +95,14 @@ export class Notifications {
     } catch (error) {
       this.#failed(room, error);
     }
+  }
+
+  async #readMemberIds(room: HubRoom): Promise<readonly string[]> {
+    const { head } = room;
+    const memberIds = await this.#parts.store.memberIds(room.id, this.#parts.roomMax + 1);
+    // Somebody may have come or gone while they were read.
+    if (room.head === head) room.memberIds = memberIds;
+    return memberIds;
   }
 
   #hasOtherSocket(user: string, room: string): boolean {

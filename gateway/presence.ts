@@ -1,41 +1,49 @@
-// Who is in which room: counts sockets per user and room, keeps those who vanished for a grace time, and tells each room
-// of changes, gathered. Called by the hub (who attaches and detaches) and by handlers.
+// Who is in which room: counts the sockets of this process per user and room, keeps those who vanished for a grace time,
+// tells the roster, gathered, and the room what changed for everybody. Called by the hub (who attaches and detaches),
+// by gateway.ts and by handlers.
 
 import type { Clock } from '../core/clock.ts';
+import type { Place } from '../core/presence.ts';
 import { encodePresence } from '../core/protocol/encode.ts';
 import type { Status } from '../core/protocol/frames.ts';
 import type { HubRoom } from './hub-room.ts';
 import type { Log } from './log/log.ts';
+import type { Roster, RosterChange, RosterDiff } from './log/roster.ts';
+import type { Logger } from './logger.ts';
 import type { Socket } from './socket.ts';
 import type { Users } from './users.ts';
 
 /** Changes of a room are gathered this long. */
 const gatherMs = 250;
 
-/** A user in one room. */
-interface Place {
+/** A user in one room, as far as this process sees him. */
+interface Present {
   sockets: number;
   /** Without sockets: until when he still counts. */
   graceUntil: number;
-  /** What the room was told last; null: nothing yet. */
-  told: Status | null;
+  /** What the roster was told last. */
+  told: Place;
 }
 
 interface RoomPresence {
-  readonly users: Map<string, Place>;
+  readonly users: Map<string, Present>;
   readonly changed: Set<string>;
+  isTelling: boolean;
 }
 
 interface Leaving {
   readonly at: number;
-  readonly room: string;
+  /** Null: the user's last socket of all is gone. */
+  readonly room: string | null;
   readonly user: string;
 }
 
 export interface PresenceParts {
   readonly clock: Clock;
   readonly log: Log;
+  readonly roster: Roster;
   readonly users: Users;
+  readonly logger: Logger;
   readonly graceMs: number;
   /** Above so many users changes carry no list. */
   readonly roomMax: number;
@@ -44,62 +52,81 @@ export interface PresenceParts {
 export class Presence {
   readonly #rooms = new Map<string, RoomPresence>();
   readonly #changedRooms = new Set<string>();
+  readonly #changedUsers = new Set<string>();
   /** In the order of their time. */
   #leaving: Leaving[] = [];
   readonly #parts: PresenceParts;
 
   constructor(parts: PresenceParts) {
     this.#parts = parts;
+    parts.roster.listen({
+      onPruned: (room, diff) => this.#publish(room, diff),
+      onForgotten: () => this.#tellAll(),
+    });
     parts.clock.every(gatherMs, () => this.#tick());
   }
 
   attached({ id }: HubRoom, { user }: Socket): void {
     let room = this.#rooms.get(id);
     if (room === undefined) {
-      room = { users: new Map(), changed: new Set() };
+      room = { users: new Map(), changed: new Set(), isTelling: false };
       this.#rooms.set(id, room);
     }
-    const place = room.users.get(user.id);
-    if (place === undefined) {
-      room.users.set(user.id, { sockets: 1, graceUntil: 0, told: null });
-      this.#mark(id, room, user.id);
-    } else place.sockets++;
+    const present = room.users.get(user.id);
+    if (present !== undefined) present.sockets++;
+    else room.users.set(user.id, { sockets: 1, graceUntil: 0, told: null });
+    this.#mark(id, room, user.id);
   }
 
   /** `isGone`: the socket closed, so its user may be back in a moment; else he left on purpose. */
   detached({ id }: HubRoom, { user }: Socket, isGone: boolean): void {
     const room = this.#rooms.get(id);
-    const place = room?.users.get(user.id);
-    if (room === undefined || place === undefined) return;
-    place.sockets--;
-    if (place.sockets > 0) return;
-    place.graceUntil = isGone ? this.#parts.clock.now() + this.#parts.graceMs : 0;
-    if (isGone) this.#leaving.push({ at: place.graceUntil, room: id, user: user.id });
+    const present = room?.users.get(user.id);
+    if (room === undefined || present === undefined) return;
+    present.sockets--;
+    if (present.sockets > 0) return;
+    present.graceUntil = isGone ? this.#parts.clock.now() + this.#parts.graceMs : 0;
+    if (isGone) this.#leaving.push({ at: present.graceUntil, room: id, user: user.id });
     else this.#mark(id, room, user.id);
   }
 
-  /** The user's status changed in every room he is in. */
-  statusChanged(socket: Socket): void {
-    for (const { subscriptions } of socket.user.sockets) {
+  /** A user's first socket opened, his last one closed, or one of them changed its status. */
+  userChanged({ user }: Socket): void {
+    if (user.sockets.size > 0) this.#changedUsers.add(user.id);
+    else this.#leaving.push({ at: this.#parts.clock.now() + this.#parts.graceMs, room: null, user: user.id });
+    for (const { subscriptions } of user.sockets) {
       for (const id of subscriptions.keys()) {
         const room = this.#rooms.get(id);
-        if (room) this.#mark(id, room, socket.user.id);
+        if (room) this.#mark(id, room, user.id);
       }
     }
   }
 
-  /** Online where one socket is, away where all are, else offline. */
-  status(user: string): Status {
-    const sockets = this.#parts.users.sockets(user);
-    if (sockets.size === 0) return 'offline';
-    for (const socket of sockets) if (!socket.isAway) return 'online';
-    return 'away';
+  /** How many users are in a room, and at most `limit` of them. */
+  list(room: string, limit: number): Promise<RosterDiff> {
+    return this.#parts.roster.list(room, limit);
   }
 
-  /** Users of a room that are not offline, those in their grace included. */
-  online(id: string): { readonly count: number; readonly users: IterableIterator<string> } {
-    const users = this.#rooms.get(id)?.users ?? new Map<string, Place>();
-    return { count: users.size, users: users.keys() };
+  /** Statuses in the order asked for; with the roster away, as far as this process knows. */
+  async statuses(users: readonly string[]): Promise<readonly Status[]> {
+    const here = users.map((user): Status => this.#placeOf(user) ?? 'offline');
+    // Who is online here is online everywhere.
+    if (here.every((status) => status === 'online')) return here;
+    try {
+      const shared = await this.#parts.roster.statuses(users);
+      return here.map((status, i) => (status === 'online' ? status : (shared[i] ?? status)));
+    } catch (err) {
+      this.#parts.logger.debug({ err }, 'statuses of other processes are not known now');
+      return here;
+    }
+  }
+
+  /** Online where one socket of this process is, away where all are, null without any. */
+  #placeOf(user: string): Place {
+    const sockets = this.#parts.users.sockets(user);
+    if (sockets.size === 0) return null;
+    for (const socket of sockets) if (!socket.isAway) return 'online';
+    return 'away';
   }
 
   #mark(id: string, room: RoomPresence, user: string): void {
@@ -109,36 +136,99 @@ export class Presence {
 
   #tick(): void {
     const now = this.#parts.clock.now();
+    this.#endGraces(now);
+    if (this.#changedUsers.size > 0) {
+      const changes = [...this.#changedUsers].map((user) => ({ user, place: this.#placeOf(user) }));
+      this.#changedUsers.clear();
+      this.#parts.roster.updateUsers(changes);
+    }
+    for (const id of [...this.#changedRooms]) {
+      const room = this.#rooms.get(id);
+      if (room?.isTelling) continue;
+      this.#changedRooms.delete(id);
+      if (room) this.#tell(id, room, now);
+    }
+  }
+
+  #endGraces(now: number): void {
     let ended = 0;
     for (const { at, room: id, user } of this.#leaving) {
       if (at > now) break;
       ended++;
-      const room = this.#rooms.get(id);
-      if (room?.users.has(user)) this.#mark(id, room, user);
+      const room = id === null ? undefined : this.#rooms.get(id);
+      if (id === null) this.#changedUsers.add(user);
+      else if (room?.users.has(user)) this.#mark(id, room, user);
     }
     if (ended > 0) this.#leaving = this.#leaving.slice(ended);
-    for (const id of this.#changedRooms) this.#tell(id, this.#rooms.get(id) as RoomPresence, now);
-    this.#changedRooms.clear();
   }
 
+  /** Tells the roster what changed here, and the room what that changed for everybody. */
   #tell(id: string, room: RoomPresence, now: number): void {
-    const changes: [string, Status][] = [];
+    const changes = this.#takeChanges(room, now);
+    if (room.users.size === 0) this.#rooms.delete(id);
+    if (changes.length === 0) return;
+    const diff = this.#parts.roster.update(id, changes);
+    if (!(diff instanceof Promise)) {
+      this.#publish(id, diff);
+      return;
+    }
+    room.isTelling = true;
+    diff.then(
+      (told) => {
+        room.isTelling = false;
+        this.#publish(id, told);
+      },
+      (err: unknown) => {
+        room.isTelling = false;
+        this.#parts.logger.debug({ err, room: id }, 'presence could not be told; trying again');
+        this.#takeBack(id, room, changes);
+      },
+    );
+  }
+
+  #takeChanges(room: RoomPresence, now: number): RosterChange[] {
+    const changes: RosterChange[] = [];
     for (const user of room.changed) {
-      const place = room.users.get(user);
-      if (place === undefined) continue;
-      const isHere = place.sockets > 0;
-      if (!isHere && place.graceUntil > now) continue;
-      const status = isHere ? this.status(user) : 'offline';
+      const present = room.users.get(user);
+      if (present === undefined) continue;
+      const isHere = present.sockets > 0;
+      if (!isHere && present.graceUntil > now) continue;
+      const place = isHere ? (this.#placeOf(user) ?? 'online') : null;
       if (!isHere) room.users.delete(user);
-      if (status === place.told) continue;
-      place.told = status;
-      changes.push([user, status]);
+      if (place === present.told) continue;
+      present.told = place;
+      changes.push({ user, place });
     }
     room.changed.clear();
-    const count = room.users.size;
-    if (count === 0) this.#rooms.delete(id);
-    if (changes.length === 0) return;
-    const list = count > this.#parts.roomMax ? [] : changes;
+    return changes;
+  }
+
+  /** The roster did not hear of it: everything is as if it was told nothing. */
+  #takeBack(id: string, room: RoomPresence, changes: readonly RosterChange[]): void {
+    const now = this.#rooms.get(id) ?? room;
+    this.#rooms.set(id, now);
+    for (const { user, place } of changes) {
+      const present = now.users.get(user);
+      if (present === undefined) now.users.set(user, { sockets: 0, graceUntil: 0, told: 'online' });
+      else if (present.told === place) present.told = place === null ? 'online' : null;
+      this.#mark(id, now, user);
+    }
+  }
+
+  #publish(id: string, { count, changed }: RosterDiff): void {
+    if (changed.length === 0) return;
+    const list = count > this.#parts.roomMax ? [] : changed;
     this.#parts.log.publishToRoom(id, encodePresence(id, list, count));
+  }
+
+  /** The roster has lost what this process said. */
+  #tellAll(): void {
+    for (const [id, room] of this.#rooms) {
+      for (const [user, present] of room.users) {
+        present.told = null;
+        this.#mark(id, room, user);
+        this.#changedUsers.add(user);
+      }
+    }
   }
 }

@@ -190,7 +190,8 @@ export class Rooms {
     return this.#changeMessage(user, id, target, async (room) => {
       const refusal = maySend(room.record, this.#member(room, user));
       if (refusal) return refusal;
-      if (encodeMap({ emoji }).length - 7 > emojiBytesMax) {
+      // The map's head and key take 7 bytes, the head of a long string 2.
+      if (encodeMap({ emoji }).length - 9 > emojiBytesMax) {
         return refuse('BAD_REQUEST', `emoji: at most ${emojiBytesMax} bytes`);
       }
       const message = await this.#parts.history.target(id, target);
@@ -230,8 +231,8 @@ export class Rooms {
       const member = this.#member(room, user);
       const refusal = mayJoin(room.record, member);
       if (refusal || member !== null) return refusal ?? room;
-      const refused = await this.#addMember(room, user, user, 'member');
-      return refused ?? room;
+      // Opened again: a room without sockets may have been dropped while the append waited.
+      return (await this.#addMember(room, user, user, 'member')) ?? this.open(user, id);
     });
   }
 

@@ -53,8 +53,8 @@ export class Socket {
   lastHeard: number;
   inFlight = 0;
   inFlightBytes = 0;
-  /** The room whose end for this socket was told, or asked for by itself: it is not told `removed` again. */
-  removedFrom: string | null = null;
+  /** Rooms whose end for this socket was told, or asked for by itself: it is not told `removed` again. */
+  readonly removedFrom = new Set<string>();
   readonly #parts: SocketParts;
   #engine: EngineSocket<Socket> | null = null;
   #queue: Uint8Array[] = [];

@@ -14,6 +14,8 @@ const sweepMs = 250;
 interface Typist {
   readonly room: string;
   readonly user: string;
+  /** False: stopped, and remembered until the throttle is over. */
+  isOn: boolean;
   toldAt: number;
   endsAt: number;
 }
@@ -33,24 +35,32 @@ export class Typing {
     const now = this.#clock.now();
     const key = keyOf(room, user);
     const typist = this.#typists.get(key);
-    if (typist !== undefined) {
+    if (typist !== undefined && now - typist.toldAt < throttleMs) {
       typist.endsAt = now + typingEndsAfterMs;
-      if (now - typist.toldAt < throttleMs) return;
-      typist.toldAt = now;
-    } else this.#typists.set(key, { room, user, toldAt: now, endsAt: now + typingEndsAfterMs });
+      return;
+    }
+    this.#typists.set(key, { room, user, isOn: true, toldAt: now, endsAt: now + typingEndsAfterMs });
     this.#log.publishToRoom(room, encodeTyping(room, user, true));
   }
 
   /** Does nothing for who does not type. */
   stop(room: string, user: string): void {
-    if (this.#typists.size > 0 && this.#typists.delete(keyOf(room, user))) {
-      this.#log.publishToRoom(room, encodeTyping(room, user, false));
-    }
+    if (this.#typists.size === 0) return;
+    const typist = this.#typists.get(keyOf(room, user));
+    if (typist?.isOn) this.#end(typist);
+  }
+
+  #end(typist: Typist): void {
+    typist.isOn = false;
+    this.#log.publishToRoom(typist.room, encodeTyping(typist.room, typist.user, false));
   }
 
   #sweep(): void {
     const now = this.#clock.now();
-    for (const { room, user, endsAt } of this.#typists.values()) if (endsAt <= now) this.stop(room, user);
+    for (const [key, typist] of this.#typists) {
+      if (typist.isOn && typist.endsAt <= now) this.#end(typist);
+      if (!typist.isOn && typist.toldAt + throttleMs <= now) this.#typists.delete(key);
+    }
   }
 }
 

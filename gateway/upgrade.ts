@@ -85,6 +85,8 @@ export class Upgrades {
     const requestId = hex(random.bytes(8));
     return auth.verifyToken(findToken(header, request.query), requestId).then((verified) => {
       if (isRefusal(verified)) return this.#refuseToken(verified);
+      // Those whose slots are given hear of the drain; this one would not.
+      if (this.#parts.isDraining()) return this.#refuse('draining', 503, 'SHUTTING_DOWN', 1000);
       const identity = {
         user: users.of(verified.user),
         session: verified.session ?? requestId,

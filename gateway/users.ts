@@ -27,6 +27,8 @@ interface Touch {
 export class Users {
   readonly #states = new Map<string, UserState>();
   #touches = new Map<string, Touch>();
+  /** On their way to the store. */
+  #writing: ReadonlyMap<string, Touch> = new Map();
   readonly #rates: UserRates;
   readonly #store: Store;
   readonly #clock: Clock;
@@ -66,9 +68,12 @@ export class Users {
   }
 
   opened(socket: Socket): void {
-    if (socket.user.sockets.size === 0) this.#metrics.usersOnline++;
-    socket.user.sockets.add(socket);
-    this.#touch(socket.user.id);
+    const { user } = socket;
+    // He may have been forgotten between the upgrade and the open.
+    if (!this.#states.has(user.id)) this.#states.set(user.id, user);
+    if (user.sockets.size === 0) this.#metrics.usersOnline++;
+    user.sockets.add(socket);
+    this.#touch(user.id);
   }
 
   closed(socket: Socket): void {
@@ -83,7 +88,8 @@ export class Users {
   }
 
   async lastRoom(id: string): Promise<string | null> {
-    return this.#touches.get(id)?.room ?? (await this.#store.lastRoom(id));
+    const gathered = this.#touches.get(id)?.room ?? this.#writing.get(id)?.room;
+    return gathered ?? (await this.#store.lastRoom(id));
   }
 
   #touch(id: string): Touch {
@@ -103,6 +109,7 @@ export class Users {
     if (this.#touches.size === 0) return;
     const touches = this.#touches;
     this.#touches = new Map();
+    this.#writing = touches;
     try {
       await this.#store.touchUsers([...touches].map(([user, touch]) => ({ user, ...touch })));
     } catch (error) {

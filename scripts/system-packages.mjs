@@ -6,7 +6,11 @@ import path from 'node:path';
 import { PrepareError } from './prepare.mjs';
 
 /** The one list: the command a test runs, and the Debian package that has it. */
-const needs = [{ command: 'chromium', packageName: 'chromium' }];
+const needs = [
+  { command: 'chromium', packageName: 'chromium' },
+  { command: 'pg_ctlcluster', packageName: 'postgresql' },
+  { command: 'redis-server', packageName: 'redis-server' },
+];
 
 /** Installs what is missing, or throws a PrepareError that says what to install. */
 export function ensureSystemPackages() {

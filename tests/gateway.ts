@@ -30,6 +30,8 @@ export interface Gateway {
   kill(): void;
   /** Any signal. */
   signal(name: NodeJS.Signals): void;
+  /** Starts a new process and kills it after so long, ready or not; for deaths while it is starting. */
+  startAndKill(afterMs: number): Promise<void>;
   /** A new process on the same port and DATA_DIR, once the old one is gone. */
   restart(changes?: Record<string, string>): Promise<void>;
   /** Ends the process at once and removes the folder. */
@@ -171,6 +173,13 @@ export async function startGateway(
     },
     kill: () => child.kill('SIGKILL'),
     signal: (name) => child.kill(name),
+    async startAndKill(afterMs) {
+      child.kill('SIGKILL');
+      await child.exited;
+      child = spawnGateway(settings, under);
+      setTimeout(child.kill, afterMs, 'SIGKILL');
+      await child.exited;
+    },
     async restart(changes = {}) {
       child.kill('SIGKILL');
       await child.exited;

@@ -2,14 +2,23 @@
 // startPostgres()`. It runs as the user postgres, because Postgres refuses to run as root. What a test leaves running is
 // ended with the test process.
 
-import { chmodSync, closeSync, existsSync, mkdtempSync, openSync, readdirSync, readFileSync, rmSync } from 'node:fs';
+import {
+  chmodSync,
+  closeSync,
+  existsSync,
+  mkdtempSync,
+  openSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+} from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { ensureSystemPackages } from '../scripts/system-packages.mjs';
 import { freePort } from './gateway.ts';
 
 /** Where Debian keeps the programs of its versions. */
 const debianFolder = '/usr/lib/postgresql';
+const systemPackages = new URL('../scripts/system-packages.mjs', import.meta.url).href;
 const startMs = 30_000;
 
 export interface PostgresServer {
@@ -53,8 +62,7 @@ export async function startPostgres({
   isDurable = false,
   settings = {},
 }: PostgresSettings = {}): Promise<PostgresServer> {
-  ensureSystemPackages();
-  const server = new Server(await freePort(), {
+  const server = new Server(await findPrograms(), await freePort(), {
     fsync: isDurable ? 'on' : 'off',
     synchronous_commit: isDurable ? 'on' : 'off',
     full_page_writes: isDurable ? 'on' : 'off',
@@ -75,10 +83,11 @@ class Server implements PostgresServer {
   readonly url: string;
   readonly #settings: Readonly<Record<string, string>>;
   readonly #folder = mkdtempSync(join(tmpdir(), 'parley-postgres-'));
-  readonly #programs = findPrograms();
+  readonly #programs: string;
   #child: ReturnType<typeof Bun.spawn> | null = null;
 
-  constructor(port: number, settings: Readonly<Record<string, string>>) {
+  constructor(programs: string, port: number, settings: Readonly<Record<string, string>>) {
+    this.#programs = programs;
     this.port = port;
     this.url = this.#urlOf('parley');
     this.#settings = settings;
@@ -105,7 +114,12 @@ class Server implements PostgresServer {
     // A process that was killed leaves its file behind.
     const command = `exec ${this.#programs}/postgres -D ${this.#folder}/data -p ${this.port} -h 127.0.0.1 -k ${this.#folder} ${flags.join(' ')}`;
     const log = openSync(join(this.#folder, 'log'), 'a');
-    this.#child = Bun.spawn(asPostgres(command), { cwd: this.#folder, stdout: log, stderr: log, stdin: 'ignore' });
+    this.#child = Bun.spawn(asPostgres(command), {
+      cwd: this.#folder,
+      stdout: log,
+      stderr: log,
+      stdin: 'ignore',
+    });
     closeSync(log);
     const deadline = performance.now() + startMs;
     const ready = ['-q', '-h', '127.0.0.1', '-p', String(this.port)];
@@ -123,11 +137,14 @@ class Server implements PostgresServer {
   }
 
   async psql(sql: string, url = this.url): Promise<string> {
-    const child = Bun.spawn([`${this.#programs}/psql`, '-X', '-q', '-A', '-t', '-v', 'ON_ERROR_STOP=1', url], {
-      stdin: new Blob([sql]),
-      stdout: 'pipe',
-      stderr: 'pipe',
-    });
+    const child = Bun.spawn(
+      [`${this.#programs}/psql`, '-X', '-q', '-A', '-t', '-v', 'ON_ERROR_STOP=1', url],
+      {
+        stdin: new Blob([sql]),
+        stdout: 'pipe',
+        stderr: 'pipe',
+      },
+    );
     const [output, problem] = await Promise.all([
       new Response(child.stdout).text(),
       new Response(child.stderr).text(),
@@ -184,11 +201,22 @@ class Server implements PostgresServer {
   }
 }
 
-function findPrograms(): string {
+/** The folder of the newest version's programs; installs one where there is none. */
+async function findPrograms(): Promise<string> {
+  const found = newestPrograms();
+  if (found !== null) return found;
+  const { ensureSystemPackages } = (await import(systemPackages)) as { ensureSystemPackages(): void };
+  ensureSystemPackages();
+  const installed = newestPrograms();
+  if (installed === null) throw new Error(`no Postgres in ${debianFolder}`);
+  return installed;
+}
+
+function newestPrograms(): string | null {
+  if (!existsSync(debianFolder)) return null;
   const versions = readdirSync(debianFolder).filter((name) => existsSync(join(debianFolder, name, 'bin', 'initdb')));
   const newest = versions.sort((a, b) => Number(b) - Number(a))[0];
-  if (newest === undefined) throw new Error(`no Postgres in ${debianFolder}`);
-  return join(debianFolder, newest, 'bin');
+  return newest === undefined ? null : join(debianFolder, newest, 'bin');
 }
 
 function asPostgres(command: string): string[] {

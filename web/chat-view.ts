@@ -19,14 +19,14 @@ export function showChat(root: HTMLElement, session: Session, onLoggedOut: () =>
   if (!user) return onLoggedOut();
   const chat = new Chat(session, user);
   const page = new ChatPage(root, chat);
-  const end = (): void => {
+  session.onEnd = () => {
+    session.onEnd = null;
     page.remove();
     chat.connection.close();
     onLoggedOut();
   };
-  session.onEnd = end;
   chat.connection.on('state', (state) => {
-    if (state.name === 'stopped' && state.reason !== 'refused') end();
+    if (state.name === 'stopped' && state.reason === 'unauthorized') session.end();
   });
 }
 

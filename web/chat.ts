@@ -185,7 +185,6 @@ export class Chat extends Emitter<ChatEvents> {
   }
 
   logOut(): void {
-    this.connection.close();
     void this.#session.logOut();
   }
 

@@ -60,7 +60,7 @@ function bubble(message: TimelineMessage, isOwn: boolean): HTMLElement {
     h(
       'span',
       { class: 'bubble-meta' },
-      message.isEdited && 'edited',
+      message.isEdited && h('span', {}, 'edited'),
       h(
         'time',
         { datetime: new Date(message.ts).toISOString(), title: formatFull(message.ts) },

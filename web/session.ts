@@ -48,9 +48,16 @@ export class Session {
 
   async logOut(): Promise<void> {
     const token = this.#stored?.refreshToken;
-    this.#forget();
+    this.end();
     // Logged out here in any case; the server learns it if it can be reached.
     if (token) await ask('POST', 'v1/logout', null, { refresh_token: token }).catch(() => null);
+  }
+
+  /** Forgets the login on this device. */
+  end(): void {
+    this.#stored = null;
+    writeStored(storageKey, null);
+    this.onEnd?.();
   }
 
   /** An access token that is good for a while, and not `rejected`. Fails with UNAUTHORIZED where the login is over. */
@@ -76,8 +83,7 @@ export class Session {
       return this.#keep(login).accessToken;
     } catch (error) {
       if (error instanceof ParleyError && error.code === 'UNAUTHORIZED') {
-        this.#forget();
-        this.onEnd?.();
+        this.end();
       }
       throw error;
     }
@@ -93,11 +99,6 @@ export class Session {
     };
     writeStored(storageKey, JSON.stringify(this.#stored));
     return this.#stored;
-  }
-
-  #forget(): void {
-    this.#stored = null;
-    writeStored(storageKey, null);
   }
 }
 

@@ -168,6 +168,7 @@ describe('what is refused', () => {
     ['an empty array16 as a frame', 'dc 0000', 'a frame starts with an integer'],
     ['an empty array32 as a frame', 'dd 00000000', 'a frame starts with an integer'],
     ['an op as float32', '91 ca 41700000', 'a frame starts with an integer'],
+    ['an op as float32 before zeros', '95 ca 41700000 00 00 00 00', 'a frame starts with an integer'],
     ['an op as float64 with a fraction', '91 cb 402f000000000000', 'a frame starts with an integer'],
     ['an op as NaN', '91 cb 7ff8000000000000', 'a frame starts with an integer'],
     ['an op as infinity', '91 cb 7ff0000000000000', 'a frame starts with an integer'],

@@ -23,11 +23,14 @@ export const joinRoom: Handler<'join_room'> = async (parts, socket, { room: aske
 };
 
 export const leaveRoom: Handler<'leave_room'> = async (parts, socket, { room: id }) => {
-  socket.removedFrom = id;
-  const refusal = await parts.rooms.removeMember(socket.user.id, id, socket.user.id);
-  if (refusal) {
-    socket.removedFrom = null;
-    return refusal;
+  socket.removedFrom.add(id);
+  let isLeft = false;
+  try {
+    const refusal = await parts.rooms.removeMember(socket.user.id, id, socket.user.id);
+    if (refusal) return refusal;
+    isLeft = true;
+  } finally {
+    if (!isLeft) socket.removedFrom.delete(id);
   }
   parts.hub.detach(socket, id, false);
   return nothing;

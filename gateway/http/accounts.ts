@@ -118,8 +118,9 @@ export function accountRoutes(parts: HttpParts): Route[] {
     status: number,
   ): Promise<Answer> {
     const { accessToken, expiresIn } = await auth.issueAccess(user.id, session);
+    const [presentStatus = 'offline'] = await presence.statuses([user.id]);
     const body: Static<typeof LoginBody> = {
-      user: toMeBody(user, presence.status(user.id)),
+      user: toMeBody(user, presentStatus),
       access_token: accessToken,
       refresh_token: refreshToken,
       expires_in: expiresIn,

@@ -151,7 +151,7 @@ export async function startHttp(
     store,
     auth,
     rooms,
-    presence: { status: (user) => statuses.get(user) ?? 'offline' },
+    presence: { statuses: async (users) => users.map((user) => statuses.get(user) ?? 'offline') },
     closeSession: (session) => closed.push(session),
     metrics,
     logger,

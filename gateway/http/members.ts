@@ -31,9 +31,8 @@ export function memberRoutes({ store, rooms, presence }: HttpParts): Route[] {
     const access = await rooms.access(caller.user, params.room);
     if (isRefusal(access)) return access;
     const members = await store.members(params.room, query.after ?? null, query.limit ?? membersLimitDefault);
-    const listed = members.map((member) =>
-      toMemberBody(member.user, member, presence.status(member.user.id)),
-    );
+    const statuses = await presence.statuses(members.map((member) => member.user.id));
+    const listed = members.map((member, i) => toMemberBody(member.user, member, statuses[i] ?? 'offline'));
     return { status: 200, body: { members: listed } };
   }
 
@@ -49,7 +48,8 @@ export function memberRoutes({ store, rooms, presence }: HttpParts): Route[] {
     if (isRefusal(member)) return member;
     const [user] = await store.users([params.user]);
     if (user === undefined) return refuse('NOT_FOUND', 'no such user');
-    return { status: 200, body: toMemberBody(user, member, presence.status(user.id)) };
+    const [status = 'offline'] = await presence.statuses([user.id]);
+    return { status: 200, body: toMemberBody(user, member, status) };
   }
 
   async function removeMember({

@@ -17,7 +17,8 @@ export interface HttpParts {
     Rooms,
     'access' | 'create' | 'send' | 'history' | 'setMember' | 'removeMember' | 'update' | 'heads'
   >;
-  readonly presence: { status(user: string): Status };
+  /** Statuses in the order asked for. */
+  readonly presence: { statuses(users: readonly string[]): Promise<readonly Status[]> };
   /** Closes the sockets of a login with 4501. */
   closeSession(session: string): void;
   readonly metrics: Pick<Metrics, 'countRequest' | 'refusals' | 'expose' | 'contentType' | 'socketsOpen'>;

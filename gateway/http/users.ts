@@ -3,9 +3,10 @@
 import { type Static, Type } from '@sinclair/typebox';
 import { TypeCompiler } from '@sinclair/typebox/compiler';
 import { type Refusal, refuse } from '../../core/protocol/codes.ts';
-import { Identifier } from '../../core/protocol/frames.ts';
+import { Identifier, type Status } from '../../core/protocol/frames.ts';
 import { userIdsMax } from '../../core/protocol/limits.ts';
 import type { Verified } from '../auth.ts';
+import type { User } from '../store/store.ts';
 import { MeBody, toMeBody, toUserBody, UserBody } from './bodies.ts';
 import { clearable, DisplayName, Email, Url } from './fields.ts';
 import type { HttpParts } from './parts.ts';
@@ -23,10 +24,14 @@ const UsersQuery = Type.Object({
 const idCheck = TypeCompiler.Compile(Identifier);
 
 export function userRoutes({ store, presence, clock }: HttpParts): Route[] {
+  async function statusOf(user: User): Promise<Status> {
+    return (await presence.statuses([user.id]))[0] ?? 'offline';
+  }
+
   async function readMe({ caller }: { caller: Verified }): Promise<Answer | Refusal> {
     const [user] = await store.users([caller.user]);
     return user
-      ? { status: 200, body: toMeBody(user, presence.status(user.id)) }
+      ? { status: 200, body: toMeBody(user, await statusOf(user)) }
       : refuse('NOT_FOUND', 'no such user');
   }
 
@@ -41,13 +46,13 @@ export function userRoutes({ store, presence, clock }: HttpParts): Route[] {
     if (user === 'email')
       return { code: 'CONFLICT', message: 'email: taken', fields: { email: 'taken' } } as const;
     if (user === null) return refuse('NOT_FOUND', 'no such user');
-    return { status: 200, body: toMeBody(user, presence.status(user.id)) };
+    return { status: 200, body: toMeBody(user, await statusOf(user)) };
   }
 
   async function readUser({ params }: Call<Static<typeof UserPath>, unknown, unknown, Verified>) {
     const [user] = await store.users([params.id]);
     return user
-      ? { status: 200, body: toUserBody(user, presence.status(user.id)) }
+      ? { status: 200, body: toUserBody(user, await statusOf(user)) }
       : refuse('NOT_FOUND', 'no such user');
   }
 
@@ -58,7 +63,8 @@ export function userRoutes({ store, presence, clock }: HttpParts): Route[] {
       return refuseField('ids', UsersQuery.properties.ids.description ?? '');
     }
     const users = await store.users(ids);
-    return { status: 200, body: { users: users.map((user) => toUserBody(user, presence.status(user.id))) } };
+    const statuses = await presence.statuses(users.map((user) => user.id));
+    return { status: 200, body: { users: users.map((user, i) => toUserBody(user, statuses[i] ?? 'offline')) } };
   }
 
   return [

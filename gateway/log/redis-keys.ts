@@ -17,6 +17,8 @@ export interface ShardKeys {
   readonly wal: string;
   readonly deadLetters: string;
   readonly lease: string;
+  /** Set of rooms that have a hash of who is in them. */
+  readonly presentRooms: string;
   /** Channels: the wal is no longer empty; the front of the wal was committed. */
   readonly wakeChannel: string;
   readonly committedChannel: string;
@@ -27,6 +29,8 @@ export class RedisKeys {
   readonly shardCount: string;
   /** Processes alive: a sorted set by the time they last said so. */
   readonly gateways: string;
+  /** Processes whose users are in the roster: a sorted set by the time they last said that they live. */
+  readonly presentServers: string;
   /** Channel of what processes tell each other; tagged, as a sharded channel needs a slot. */
   readonly controlChannel: string;
   readonly shards: readonly ShardKeys[];
@@ -36,6 +40,7 @@ export class RedisKeys {
     this.#prefix = keyPrefix;
     this.shardCount = `${keyPrefix}:shards`;
     this.gateways = `${keyPrefix}:gateways`;
+    this.presentServers = `${keyPrefix}:present-servers`;
     this.controlChannel = `${keyPrefix}:control`;
     this.shards = Array.from({ length: shards }, (_, index) => shardKeys(keyPrefix, index));
   }
@@ -54,6 +59,16 @@ export class RedisKeys {
 
   roomChannel(room: string): string {
     return `${this.#shard(room).prefix}room:${room}`;
+  }
+
+  /** Who is in a room, as all processes say; '' for users whatever rooms they are in. */
+  present(shard: number, room: string): string {
+    return `${(this.shards[shard] as ShardKeys).prefix}present:${room}`;
+  }
+
+  /** Held while the users of a dead process are taken out. */
+  pruneLock(server: string): string {
+    return `${this.#prefix}:prune:${server}`;
   }
 
   userChannel(user: string): string {
@@ -82,6 +97,7 @@ function shardKeys(keyPrefix: string, index: number): ShardKeys {
     wal: `${prefix}wal`,
     deadLetters: `${prefix}dead-letters`,
     lease: `${prefix}lease`,
+    presentRooms: `${prefix}present-rooms`,
     wakeChannel: `${prefix}wake`,
     committedChannel: `${prefix}committed`,
   };

@@ -9,6 +9,7 @@ import appendText from './append.lua' with { type: 'text' };
 import committedText from './committed.lua' with { type: 'text' };
 import type { RedisConnection } from './redis-connection.ts';
 import type { RedisKeys, ShardKeys } from './redis-keys.ts';
+import rosterText from './roster.lua' with { type: 'text' };
 import seedText from './seed.lua' with { type: 'text' };
 import sweepText from './sweep.lua' with { type: 'text' };
 
@@ -34,6 +35,7 @@ interface BoundShard extends Adopted {
 /** Scripts that may run on any server. */
 const committed = script(committedText);
 const sweep = script(sweepText);
+const roster = script(rosterText);
 
 function script(text: string): Script {
   return { text, sha: createHash('sha1').update(text).digest('hex') };
@@ -78,6 +80,11 @@ export class RedisScripts {
 
   async sweep(shard: number, args: readonly Argument[]): Promise<number> {
     return Number(await this.#run(sweep, [this.#shard(shard).heads], args));
+  }
+
+  /** Not of the log: who is in a room. */
+  async roster(keys: readonly string[], args: readonly Argument[]): Promise<readonly unknown[]> {
+    return (await this.#run(roster, keys, args)) as unknown[];
   }
 
   #shard(shard: number): ShardKeys {

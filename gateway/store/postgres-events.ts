@@ -4,10 +4,15 @@
 import { idArray, textArray } from './postgres-arrays.ts';
 import type { Queries } from './postgres-pool.ts';
 import { type MessageRow, toMessageBytes } from './postgres-rows.ts';
-import type { EpochReservation, EventPage, FoundId, ReactionState, StoredHead, Target } from './store.ts';
-
-/** More events than the log can hold beyond the store (WAL_MAX_BYTES): so far above what is stored a new epoch begins. */
-const epochGap = 2 ** 26;
+import {
+  type EpochReservation,
+  type EventPage,
+  epochGap,
+  type FoundId,
+  type ReactionState,
+  type StoredHead,
+  type Target,
+} from './store.ts';
 
 /** A message, or another event with its bytes. */
 interface PageRow extends MessageRow {
@@ -78,7 +83,8 @@ const reserveSql = `WITH old AS (
       incarnation, epoch, reserved_epoch
     FROM rooms WHERE id = $1 AND deleted_seq IS NULL FOR NO KEY UPDATE
   ), decided AS (
-    SELECT *, coalesce(incarnation = $2 AND (base = 0 OR last > base), last = 0 AND base = 0) AS is_continued FROM old
+    SELECT *, CASE WHEN incarnation IS NULL THEN last = 0 AND base = 0
+        ELSE incarnation = $2 AND (base = 0 OR last > base) END AS is_continued FROM old
   )
   UPDATE rooms r SET incarnation = $2,
     reserved_epoch = CASE WHEN d.is_continued THEN r.reserved_epoch ELSE greatest(d.reserved_epoch, d.epoch) + 1 END,

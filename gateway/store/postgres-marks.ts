@@ -3,10 +3,7 @@
 import { receiptRowsMembersMax } from '../../core/protocol/limits.ts';
 import { booleanArray, numberArray, textArray } from './postgres-arrays.ts';
 import type { Queries } from './postgres-pool.ts';
-import type { MarkMove, Receipt, Receipts, SocketRow } from './store.ts';
-
-/** Rows that one `forgetSockets` removes at most. */
-const forgottenMax = 10_000;
+import { forgottenSocketsMax, type MarkMove, type Receipt, type Receipts, type SocketRow } from './store.ts';
 
 const saveMarksSql = 'SELECT save_marks($1, $2, $3, $4, $5, $6)';
 
@@ -43,7 +40,7 @@ const saveSocketsSql = `INSERT INTO user_sessions AS s (socket, user_id, server,
 
 const forgetSocketsSql = `WITH gone AS (
     DELETE FROM user_sessions WHERE socket IN (
-      SELECT socket FROM user_sessions WHERE heartbeat_at < from_ms($1) ORDER BY heartbeat_at LIMIT ${forgottenMax}
+      SELECT socket FROM user_sessions WHERE heartbeat_at < from_ms($1) ORDER BY heartbeat_at LIMIT ${forgottenSocketsMax}
         FOR UPDATE SKIP LOCKED
     ) RETURNING 1
   ) SELECT count(*) AS count FROM gone`;

@@ -4,7 +4,7 @@
 import { readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { type PostgresPool, sqlStateOf } from './postgres-pool.ts';
+import { firstLine, type PostgresPool, sqlStateOf } from './postgres-pool.ts';
 import { StoreStartError } from './store.ts';
 
 const folder = fileURLToPath(new URL('../../sql/postgres', import.meta.url));
@@ -54,9 +54,9 @@ async function migrate(pool: PostgresPool, version: number, sql: string): Promis
       ${sql};
       INSERT INTO schema_versions (version) VALUES (${version})`);
   } catch (error) {
-    const { cause, message } = error as Error;
+    const { cause } = error as Error;
     if (sqlStateOf(cause) === doneState) return;
-    throw new StoreStartError(`DATABASE_URL: schema ${version} cannot be made: ${message}`, { cause });
+    throw new StoreStartError(`DATABASE_URL: schema ${version} cannot be made: ${firstLine(cause)}`, { cause });
   }
 }
 

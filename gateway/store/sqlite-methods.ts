@@ -4,6 +4,7 @@ import type { Database } from 'bun:sqlite';
 import { prepareAccounts } from './sqlite-accounts.ts';
 import { prepareCommit } from './sqlite-commit.ts';
 import { prepareEvents } from './sqlite-events.ts';
+import { prepareLog } from './sqlite-log.ts';
 import { prepareMarks } from './sqlite-marks.ts';
 import { prepareRooms } from './sqlite-rooms.ts';
 
@@ -15,6 +16,7 @@ export function prepareMethods(db: Database) {
     ...prepareCommit(db),
     ...prepareEvents(db),
     ...prepareMarks(db),
+    ...prepareLog(db),
     check(): void {
       selectOne.get();
     },

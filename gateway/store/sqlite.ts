@@ -78,6 +78,12 @@ function makeStore(writer: Thread, reader: Thread): Store {
     readNumbers: (room, users) => reader.call('readNumbers', room, users),
     receipts: (room, seq) => reader.call('receipts', room, seq),
 
+    findIds: (ids) => reader.call('findIds', ids),
+    reserveEpoch: (room, incarnation) => writer.call('reserveEpoch', room, incarnation),
+
+    saveSockets: (rows) => writer.call('saveSockets', rows),
+    forgetSockets: (before) => writer.call('forgetSockets', before),
+
     async check() {
       await Promise.all([writer.call('check'), reader.call('check')]);
     },

@@ -66,6 +66,11 @@ export interface FoundId {
   readonly from: string;
 }
 
+/** A new epoch begins so far above what is stored: more events than a log can hold that the store has not. */
+export const epochGap = 2 ** 26;
+/** Rows that one `forgetSockets` removes at most. */
+export const forgottenSocketsMax = 10_000;
+
 /** Numbers after `base` are free for the room, in this epoch. */
 export interface EpochReservation {
   readonly epoch: number;
@@ -249,7 +254,8 @@ export interface Store {
    * `incarnation` names the log since it last may have lost something, and is kept in the row. Where the row has the same
    * one, or none because the room never had an event, nothing can have been lost: epoch as it is, `base` the greatest seq
    * stored, `isContinued` true. Else a new epoch: epoch + 1 and base = greatest(greatest seq stored, last base) + 2^26,
-   * both kept in the row. Null where there is no such room.
+   * both kept in the row. A reservation whose epoch has no event in the store yet may never have been used, and does not
+   * count as the same: it is made anew, and no two new epochs are the same. Null where there is no such room.
    */
   reserveEpoch(room: string, incarnation: string): Promise<EpochReservation | null>;
 
@@ -266,7 +272,7 @@ export interface Store {
 
   /** One row a socket. Heartbeats only move forward, and what is gone stays gone. */
   saveSockets(rows: readonly SocketRow[]): Promise<void>;
-  /** Removes the rows whose last heartbeat is before this time, a bounded number of them; answers how many. */
+  /** Removes the rows whose last heartbeat is before this time, at most `forgottenSocketsMax`; answers how many. */
   forgetSockets(before: number): Promise<number>;
 
   /** Rejects where the store cannot answer. */

@@ -5,7 +5,7 @@ import { afterAll, beforeAll, describe, expect, test } from 'bun:test';
 import type { Content } from '../../core/protocol/frames.ts';
 import { receiptRowsMembersMax } from '../../core/protocol/limits.ts';
 import { readSeq } from '../../core/protocol/stamp.ts';
-import type { NewRoom, Store, StoredEvent } from '../../gateway/store/store.ts';
+import { epochGap, type NewRoom, type Store, type StoredEvent } from '../../gateway/store/store.ts';
 import { historyConformance } from './store-history.ts';
 import {
   decoded,
@@ -914,6 +914,120 @@ export function storeConformance(name: string, open: () => Promise<OpenedStore>)
         await store.saveMarks(users.map((user) => ({ room, user, delivered: 1, read: 1, at: startTs })));
         expect((await store.receipts(room, 1)).receipts).toHaveLength(receiptRowsMembersMax);
       });
+    });
+
+    describe('ids', () => {
+      test('are found where they are, in the order asked for, those of deleted messages too', async () => {
+        const [a, b] = [await makeRoom(), await makeRoom()];
+        const [id, other, gone] = [freshId(), freshId(), freshId()];
+        await store.commit([
+          a.message('1', { id, from: 'ann' }),
+          a.message('2', { id: gone, from: 'bob' }),
+          a.remove(2),
+          b.message('3', { id, from: 'cas' }),
+        ]);
+        const inA = { seq: 1, ts: startTs + 1, from: 'ann' };
+        expect(
+          await store.findIds([
+            { room: b.room, id },
+            { room: a.room, id: other },
+            { room: a.room, id },
+            { room: a.room, id: gone },
+            { room: fresh('nowhere'), id },
+            { room: a.room, id },
+          ]),
+        ).toEqual([
+          { seq: 1, ts: startTs + 1, from: 'cas' },
+          null,
+          inA,
+          { seq: 2, ts: startTs + 2, from: 'bob' },
+          null,
+          inA,
+        ]);
+        expect(await store.findIds([])).toEqual([]);
+      });
+    });
+
+    describe('reservations', () => {
+      test('of a room without events are continued, by the first log that asks', async () => {
+        const { room } = await makeRoom();
+        const continued = { epoch: 1, base: 0, isContinued: true };
+        expect(await store.reserveEpoch(room, 'first')).toEqual(continued);
+        expect(await store.reserveEpoch(room, 'first')).toEqual(continued);
+        expect(await store.reserveEpoch(room, 'second')).toEqual({ epoch: 2, base: epochGap, isContinued: false });
+      });
+
+      test('go on after the last event where the log is the same', async () => {
+        const writer = await makeRoom();
+        await store.reserveEpoch(writer.room, 'log');
+        await store.commit([writer.message('1'), writer.join('bob')]);
+        const continued = { epoch: 1, base: 2, isContinued: true };
+        expect(await store.reserveEpoch(writer.room, 'log')).toEqual(continued);
+      });
+
+      test('begin an epoch far above what is stored for another log, and where no log asked before', async () => {
+        const [known, unknown] = [await makeRoom(), await makeRoom()];
+        await store.reserveEpoch(known.room, 'log');
+        await store.commit([known.message('1'), known.join('bob'), unknown.message('1')]);
+        const begun = { epoch: 2, isContinued: false };
+        expect(await store.reserveEpoch(known.room, 'other')).toEqual({ ...begun, base: epochGap + 2 });
+        expect(await store.reserveEpoch(unknown.room, 'log')).toEqual({ ...begun, base: epochGap + 1 });
+      });
+
+      test('that were never used are made anew, above the last one, by the same log too', async () => {
+        const writer = await makeRoom();
+        await store.commit([writer.message('1')]);
+        const reserve = (log: string) => store.reserveEpoch(writer.room, log);
+        expect(await reserve('a')).toMatchObject({ epoch: 2, base: epochGap + 1 });
+        expect(await reserve('a')).toMatchObject({ epoch: 3, base: epochGap * 2 + 1 });
+        expect(await reserve('b')).toMatchObject({ epoch: 4, base: epochGap * 3 + 1, isContinued: false });
+        writer.seq = epochGap * 3 + 1;
+        await store.commit([writer.epoch(4)]);
+        expect(await reserve('b')).toEqual({ epoch: 4, base: writer.seq, isContinued: true });
+      });
+
+      test('at once are all different', async () => {
+        const writer = await makeRoom();
+        await store.commit([writer.message('1')]);
+        const made = await Promise.all([1, 2, 3, 4].map((n) => store.reserveEpoch(writer.room, `log ${n}`)));
+        expect(made.map((one) => one?.epoch).sort()).toEqual([2, 3, 4, 5]);
+        expect(new Set(made.map((one) => one?.base)).size).toBe(4);
+      });
+
+      test('show nowhere before the epoch has an event', async () => {
+        const writer = await makeRoom();
+        await store.commit([writer.message('1')]);
+        const before = await snapshot(store, writer.room, ['ann']);
+        await store.reserveEpoch(writer.room, 'log');
+        expect(await snapshot(store, writer.room, ['ann'])).toEqual(before);
+      });
+
+      test('of a room that is not there, or deleted, are none', async () => {
+        const writer = await makeRoom();
+        await store.commit([writer.update({ deleted: true })]);
+        expect(await store.reserveEpoch(writer.room, 'log')).toBeNull();
+        expect(await store.reserveEpoch(fresh('nowhere'), 'log')).toBeNull();
+      });
+    });
+
+    test('rows of sockets are kept until their last heartbeat is too long ago', async () => {
+      const row = (socket: string, heartbeatAt: number, gone = false) => ({
+        socket,
+        user: 'ann',
+        server: 'a',
+        connectedAt: 1000,
+        heartbeatAt,
+        gone,
+      });
+      const [a, b, c] = [fresh('socket'), fresh('socket'), fresh('socket')];
+      await store.saveSockets([row(a, 1000), row(b, 1000), row(c, 1000), row(a, 3000)]);
+      await store.saveSockets([row(a, 2000), row(b, 2000, true)]);
+      await store.saveSockets([]);
+      expect(await store.forgetSockets(1000)).toBe(0);
+      expect(await store.forgetSockets(2000)).toBe(1);
+      expect(await store.forgetSockets(3000)).toBe(1);
+      expect(await store.forgetSockets(3001)).toBe(1);
+      expect(await store.forgetSockets(9000)).toBe(0);
     });
 
     test('check settles while the store can answer', async () => {

@@ -174,7 +174,56 @@ function anyText(random: Random): string {
   return text;
 }
 
+/** Bytes at the edges of UTF-8, right and wrong. */
+const edges = [
+  '7f c280 dfbf e0a080 ed9fbf ee8080 efbfbf f0908080 f48fbfbf',
+  '80 bf c080 c1bf c2 c27f c2c0 e08080 e09fbf e0a0 e0a07f eda080 edbfbf ed9f ef bf',
+  'f0808080 f08fbfbf f09080 f0908080 f4908080 f48fbf f5808080 f880808080 fe ff 00',
+].flatMap((line) => line.split(' '));
+
+/** A string that may be wrong in its last or only character. */
+function writeEdge(writer: Writer, random: Random): void {
+  const bytes = [...Buffer.from(`${'a'.repeat(random.below(3))}`), ...Buffer.from(random.pick(edges), 'hex')];
+  if (random.chance(0.5)) bytes.push(...Buffer.from(random.pick(['b', 'é', '\0'])));
+  writer.byte(0xa0 | bytes.length, ...bytes);
+}
+
+/** A frame whose deepest container is around the bound. */
+function writeDeep(writer: Writer, random: Random): void {
+  const depth = 6 + random.below(5);
+  writer.byte(0x93, random.below(17), random.below(128));
+  // What closes each level, innermost first: a map's value where the nesting went on in its key.
+  const closing: number[] = [];
+  for (let level = 2; level < depth; level++) {
+    const kind = random.below(4);
+    if (kind === 0) writer.byte(0x91);
+    else if (kind === 1) writer.byte(0x81, 0xa1, 0x61);
+    else if (kind === 2) writer.byte(0x92, 0xc0);
+    else {
+      writer.byte(0x81);
+      closing.push(0xc0);
+    }
+  }
+  writer.byte(random.pick([0x90, 0x80, 0x91, 0xc0]));
+  writer.byte(...closing, ...(random.chance(0.5) ? [0xc0] : []));
+}
+
+/** Messages whose number of values is around the bound, as one frame or as many. */
+function writeMany(writer: Writer, random: Random): void {
+  const items = 4093 + random.below(7);
+  const frames = random.pick([1, 2, 5]);
+  for (let left = items, frame = frames; frame > 0; frame--) {
+    const share = frame === 1 ? left : Math.floor(left / frame);
+    left -= share;
+    const count = share - 1;
+    writer.byte(0xdc, count >> 8, count & 255, 0x0f);
+    const value = random.pick([0xc0, 0x90, 0x80, 0xa0]);
+    for (let i = 1; i < count; i++) writer.byte(value);
+  }
+}
+
 function writeAny(writer: Writer, random: Random, depth: number): void {
+  if (random.chance(0.02)) return writeEdge(writer, random);
   const kind = random.below(depth > 7 ? 8 : 11);
   if (kind === 0) writer.byte(0xc0);
   else if (kind === 1) writer.byte(random.pick([0xc2, 0xc3]));
@@ -351,19 +400,13 @@ export function makeMessage(seed: number, index: number): Uint8Array {
   const kind = random.fraction();
   if (kind < 0.05) return random.bytes(random.below(60));
   const writer = new Writer(random);
+  if (kind < 0.1) {
+    if (kind < 0.06) writeMany(writer, random);
+    else writeDeep(writer, random);
+    return writer.finish();
+  }
   for (let frames = random.chance(0.3) ? 1 + random.below(5) : 1; frames > 0; frames--)
     writeFrame(writer, random);
-  if (kind > 0.995) {
-    // Many items, near the bound.
-    const count = 4000 + random.below(120);
-    writer.byte(
-      0xdc,
-      count >> 8,
-      count & 255,
-      0x0f,
-      ...new Array<number>(count - 1).fill(random.pick([0xc0, 0x90, 0x80, 0xa0])),
-    );
-  }
   const bytes = writer.finish();
   return kind < 0.5 ? bytes : mutate(bytes, random);
 }

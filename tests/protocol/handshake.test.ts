@@ -398,6 +398,51 @@ describe('admission', () => {
   });
 });
 
+describe('behind a proxy', () => {
+  test('TRUST_PROXY: the forwarded address is limited, not the proxy’s', async () => {
+    const proxied = await startGateway({ CONNECT_RATE_PER_IP: '1', TRUST_PROXY: '127.0.0.1' });
+    const { token } = await person();
+    const from = (address: string) => statusOf({ token, headers: { 'X-Forwarded-For': address } }, proxied);
+    for (let i = 1; i <= 30; i++) expect([i, await from(`192.0.2.${i}`)]).toEqual([i, 101]);
+    const again = [];
+    for (let i = 0; i < 30; i++) again.push(await from('198.51.100.7'));
+    expect(again).toContain(429);
+    expect(await from('198.51.100.8')).toBe(101);
+    await proxied.close();
+  });
+
+  test('without it nobody can pretend', async () => {
+    const direct = await startGateway({ CONNECT_RATE_PER_IP: '1' });
+    const { token } = await person();
+    const statuses = [];
+    for (let i = 1; i <= 30; i++) {
+      statuses.push(await statusOf({ token, headers: { 'X-Forwarded-For': `192.0.2.${i}` } }, direct));
+    }
+    expect(statuses).toContain(429);
+    // The scheme neither: the page is not of https here.
+    const headers = { Origin: direct.url.replace('http:', 'https:'), 'X-Forwarded-Proto': 'https' };
+    await until(async () => (await statusOf({ token, headers }, direct)) === 403, 'the origin is refused');
+    await direct.close();
+  });
+
+  test('X-Forwarded-Proto of a trusted proxy makes the same origin https', async () => {
+    const proxied = await startGateway({ TRUST_PROXY: '10.0.0.0/8, 127.0.0.1' });
+    const { token } = await person();
+    const origin = proxied.url.replace('http:', 'https:');
+    const headers = { Origin: origin, 'X-Forwarded-Proto': 'https' };
+    expect(await statusOf({ token, headers }, proxied)).toBe(101);
+    expect(await statusOf({ token, headers: { Origin: origin } }, proxied)).toBe(403);
+    await proxied.close();
+  });
+});
+
+test('compression is offered in vain', async () => {
+  const { token } = await person();
+  const headers = { 'Sec-WebSocket-Extensions': 'permessage-deflate; client_max_window_bits' };
+  const answer = await upgrade(gateway.url, { token, headers });
+  expect([answer.status, answer.headers['sec-websocket-extensions']]).toEqual([101, undefined]);
+});
+
 test('a path that is no /ws is no socket', async () => {
   const { token } = await person();
   expect(await statusOf({ token, path: '/wsx' })).toBeGreaterThanOrEqual(400);

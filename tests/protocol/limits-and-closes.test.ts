@@ -244,6 +244,43 @@ describe('close 1009', () => {
   });
 });
 
+describe('messages in fragments', () => {
+  /** One WebSocket message in parts of this size. */
+  function sendInParts(socket: Socket, bytes: Uint8Array, size: number): void {
+    for (let at = 0; at < bytes.length; at += size) {
+      const part = bytes.subarray(at, at + size);
+      const isLast = at + size >= bytes.length;
+      const opcode = at === 0 ? 2 : 0;
+      const header = part.length < 126 ? [part.length] : [126, part.length >> 8, part.length & 255];
+      // Unmasked by a mask of zeros.
+      const frame = [(isLast ? 0x80 : 0) | opcode, 0x80 | header[0]!, ...header.slice(1), 0, 0, 0, 0];
+      socket.sendWire(Buffer.concat([Uint8Array.from(frame), part]));
+    }
+  }
+
+  test('are one message, whatever comes between', async () => {
+    const socket = await open(gateway, ada);
+    const marker = fresh('parts');
+    const bytes = Buffer.concat([
+      pack(op.send_message, 900, room, messageId(), 'text', marker, null),
+      pack(op.ping, 901),
+    ]);
+    sendInParts(socket, bytes, 7);
+    expect((await socket.next((frame) => frame[1] === 900))[0]).toBe(reply.ok);
+    expect((await socket.next((frame) => frame[1] === 901))[0]).toBe(reply.ok);
+    expect(await contents()).toContain(marker);
+    socket.terminate();
+  });
+
+  test('are limited as a whole', async () => {
+    const socket = await open(gateway, ada);
+    const bytes = new Uint8Array(80_000);
+    bytes.set([0x93, 0x0f, 0x01, 0xc6, 0x00, 0x01, 0x38, 0x78]);
+    sendInParts(socket, bytes, 10_000);
+    expect([1009, 1006]).toContain((await socket.end()).code);
+  });
+});
+
 describe('close 4009', () => {
   test('silence for two heartbeats', async () => {
     const socket = await open(gateway, ada, { pong: false });
@@ -518,12 +555,13 @@ describe('drain', () => {
     tcp.on('data', (chunk: Buffer) => {
       heard += chunk.toString('latin1');
     });
-    const ready = async () => {
+    const ask = async (path: string, ...headers: string[]) => {
       heard = '';
-      tcp.write(`GET /ready HTTP/1.1\r\nHost: 127.0.0.1:${draining.port}\r\n\r\n`);
-      return until(() => /^HTTP\/1\.1 (\d+)/.exec(heard)?.[1], 'an answer of /ready');
+      const lines = [`GET ${path} HTTP/1.1`, `Host: 127.0.0.1:${draining.port}`, ...headers];
+      tcp.write(`${lines.join('\r\n')}\r\n\r\n`);
+      return until(() => /^HTTP\/1\.1 (\d+)/.exec(heard)?.[1], `an answer of ${path}`);
     };
-    expect(await ready()).toBe('200');
+    expect(await ask('/ready')).toBe('200');
     draining.signal('SIGTERM');
     const told = await Promise.all(
       sockets.map(async (socket) => {
@@ -533,7 +571,13 @@ describe('drain', () => {
         return { delay, served };
       }),
     );
-    expect(await ready()).toBe('503');
+    expect(await ask('/ready')).toBe('503');
+    // Nobody new is let in, nor by a connection that was there.
+    const handshake = ['Connection: Upgrade', 'Upgrade: websocket', 'Sec-WebSocket-Version: 13'];
+    const key = ['Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==', `Authorization: Bearer ${ada.token}`];
+    expect(await ask('/ws', ...handshake, ...key)).toBe('503');
+    expect(heard).toContain('SHUTTING_DOWN');
+    expect(heard.toLowerCase()).toContain('retry-after: ');
     tcp.destroy();
     for (const { delay } of told) expect(delay).toBeLessThanOrEqual(3000);
     // Own slots, and those with a late one are served until then.

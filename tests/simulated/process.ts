@@ -12,9 +12,11 @@ import { type ClientOpName, clientOps } from '../../core/protocol/ops.ts';
 import type { Auth } from '../../gateway/auth.ts';
 import { Gateway, type GatewayOptions } from '../../gateway/gateway.ts';
 import type { Handling } from '../../gateway/handlers/handling.ts';
+import { History } from '../../gateway/history.ts';
 import { Hub, type HubLimits } from '../../gateway/hub.ts';
 import type { Log } from '../../gateway/log/log.ts';
 import { MemoryLog } from '../../gateway/log/memory.ts';
+import { MemoryRoster } from '../../gateway/log/memory-roster.ts';
 import { createMetrics } from '../../gateway/metrics.ts';
 import { Notifications } from '../../gateway/notifications.ts';
 import { Presence } from '../../gateway/presence.ts';
@@ -56,7 +58,7 @@ export interface ProcessOptions {
   readonly messageRate?: number;
   readonly gateway?: Partial<GatewayOptions>;
   /** Puts something between the log and those who use it. */
-  readonly wrapLog?: (log: Log) => Log;
+  readonly wrapLog?: (log: Log, clock: SimulatedClock, random: SeededRandom) => Log;
 }
 
 export type Process = Awaited<ReturnType<typeof startProcess>>;
@@ -81,7 +83,7 @@ export async function startProcess(options: ProcessOptions = {}) {
       observed.failed += events;
     },
   });
-  const log = options.wrapLog?.(memoryLog) ?? memoryLog;
+  const log = options.wrapLog?.(memoryLog, clock, seeded) ?? memoryLog;
   const backlogBytesMax = options.backlogBytesMax ?? 1024 * 1024;
   const limits = { ringBytesMax: 64 * 1024, slowBytes: backlogBytesMax / 4, ...options.limits };
   const hub = new Hub({ log, store, clock, logger, metrics, limits });
@@ -89,7 +91,7 @@ export async function startProcess(options: ProcessOptions = {}) {
   const rates = { messageRate: rate, messageBurst: rate * 2, groupMessageRate: 0 };
   const users = new Users({ rates, store, clock, logger, metrics });
   const { graceMs = 5000, presenceRoomMax: roomMax = 200 } = options;
-  const presence = new Presence({ clock, log, users, graceMs, roomMax });
+  const presence = new Presence({ clock, log, roster: new MemoryRoster(), users, logger, graceMs, roomMax });
   const receipts = new Receipts({ clock, log, store, logger, metrics });
   const typing = new Typing(clock, log);
   const notifyMax = options.notifyRoomMax ?? 1000;
@@ -98,6 +100,7 @@ export async function startProcess(options: ProcessOptions = {}) {
     log,
     store,
     users,
+    hub,
     receipts,
     logger,
     roomMax: notifyMax,
@@ -107,6 +110,7 @@ export async function startProcess(options: ProcessOptions = {}) {
     clock,
     random,
     hub,
+    history: new History({ log, store, metrics, ringBytesMax: limits.ringBytesMax }),
     log,
     store,
     users,
@@ -205,9 +209,12 @@ export async function startProcess(options: ProcessOptions = {}) {
     for (const { user } of places) await store.ensureUser(user, {}, startMs);
   }
 
-  /** Everything stored of a room: encoded events. */
-  async function stored(id: string): Promise<readonly Uint8Array[]> {
-    return (await simulated.store.page(id, null, 0, 1_000_000, Number.MAX_SAFE_INTEGER)).events;
+  /** Settles a promise that waits for the end of the turn. */
+  async function settled<T>(promise: Promise<T>): Promise<T> {
+    // Whether it fails is for the caller to see.
+    promise.catch(() => undefined);
+    await clock.settle();
+    return promise;
   }
 
   return {
@@ -234,7 +241,7 @@ export async function startProcess(options: ProcessOptions = {}) {
     users,
     connect,
     makeRoom,
-    stored,
+    settled,
   };
 }
 

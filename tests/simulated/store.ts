@@ -70,6 +70,11 @@ export class SimulatedStore {
     return this.calls[method] ?? 0;
   }
 
+  /** Everything that is stored of a room, without a fate. */
+  events(room: string): readonly Uint8Array[] {
+    return this.#methods.page(room, null, 0, 1_000_000, Number.MAX_SAFE_INTEGER).events;
+  }
+
   async #call(name: StoreMethod, args: readonly unknown[]): Promise<unknown> {
     this.calls[name] = this.count(name) + 1;
     const fate = this.#next.get(name)?.shift() ?? this.decide(name, args);
