@@ -13,7 +13,7 @@ export function settle(): Promise<void> {
   return new Promise((resolve) => setImmediate(resolve));
 }
 
-export class FakeClock implements Clock {
+class FakeClock implements Clock {
   #now = 1_700_000_000_000;
   readonly #tasks = new Set<{ at: number; task: () => void }>();
 

@@ -12,7 +12,7 @@ const openTimeoutMs = 15_000;
 /** How long a ping may take when something made the socket suspect. */
 const probeTimeoutMs = 5000;
 /** What a WebSocket says when it was lost without a close frame. */
-export const lostCode = 1006;
+const lostCode = 1006;
 
 export interface SocketEnding extends Ending {
   /** False where the upgrade failed or the process was full. */

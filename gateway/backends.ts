@@ -16,6 +16,7 @@ import { RedisTail } from './log/redis-tail.ts';
 import type { Roster } from './log/roster.ts';
 import type { Logger } from './logger.ts';
 import type { Metrics } from './metrics.ts';
+import { guardStore } from './store/breaker.ts';
 import { openPostgresStore } from './store/postgres.ts';
 import { openSqliteStore } from './store/sqlite.ts';
 import { type Store, StoreStartError } from './store/store.ts';
@@ -89,7 +90,7 @@ function observeCommits({ metrics, logger }: BackendParts) {
 async function openCluster(parts: BackendParts, redisUrl: string): Promise<Backends> {
   const { config, clock, random, logger, metrics } = parts;
   const connection = await RedisConnection.open(redisUrl, random, logger);
-  const store = await openPostgres(parts, false);
+  const { store, isOpen } = guardStore(await openPostgres(parts, false), logger);
   for (const warning of connection.facts.warnings) logger.warn(warning);
   const keys = new RedisKeys(config.keyPrefix, config.logShards);
   await checkShards(connection, keys, config.logShards);
@@ -149,7 +150,7 @@ async function openCluster(parts: BackendParts, redisUrl: string): Promise<Backe
     log,
     roster,
     store,
-    degraded: () => flusher.fault(),
+    degraded: () => (isOpen() ? 'Postgres does not answer' : flusher.fault()),
     start: () => flusher.start(),
     async close() {
       await log.close();

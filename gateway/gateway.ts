@@ -262,8 +262,8 @@ export class Gateway {
       typists.stop(room, socket.user.id);
     }
     if (socket.user.sockets.size === 0) log.unsubscribeUser(socket.user.id);
-    // The others of his may all be away.
-    else states.userChanged(socket);
+    // It may have been the last one, or the others may all be away.
+    states.userChanged(socket);
   }
 
   /** Every socket of a session ends: it was logged out, or its token was stolen. */

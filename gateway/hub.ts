@@ -32,6 +32,8 @@ const pagesMax = 64;
 const pageAlignment = 64;
 /** Between two tries to fill a hole. */
 const fillRetryMs = 500;
+/** At this try the start of a new epoch is taken without the end of the old one. */
+const jumpAttempt = 4;
 
 /** An event that was appended here and is not heard after this long is read instead. */
 const reachMs = 100;
@@ -352,24 +354,36 @@ export class Hub implements LogListener {
     void this.#fill(room);
   }
 
-  /** Reads on from the head until everything that was heard of is published. */
+  /**
+   * Reads on from the head until everything that was heard of is published. Where a new epoch began, the end of the old
+   * one is waited for only for a while: the epoch tells that something may be missing.
+   */
   async #fill(room: HubRoom): Promise<void> {
-    while (this.#rooms.get(room.id) === room && room.head < room.wanted) {
+    for (let attempt = 0; this.#rooms.get(room.id) === room && room.head < room.wanted; attempt++) {
       try {
-        const events = await this.#readFrom(room.id, room.head);
         const head = room.head;
+        const events = attempt < jumpAttempt ? await this.#readFrom(room.id, head) : await this.#readEpoch(room.id, head);
         for (const { seq, bytes } of events) {
           if (seq === room.head + 1 || (seq > room.head && readOp(bytes) === eventOps.epoch_started)) {
             this.#accept(room, bytes, [bytes.length]);
           }
         }
         if (room.head === head) throw new Error('the events after the head are not there');
+        attempt = 0;
       } catch (error) {
         this.onReadFailed(room, error);
         await new Promise<void>((resolve) => this.clock.after(fillRetryMs, resolve));
       }
     }
     room.isFilling = false;
+  }
+
+  /** The newest epoch from its start, as the log has it; nothing where the log does not reach back to its start. */
+  async #readEpoch(id: string, seq: number): Promise<readonly PlacedEvent[]> {
+    const recent = (await this.#log.recent(id)) ?? [];
+    const start = recent.findIndex((bytes) => readSeq(bytes) > seq && readOp(bytes) === eventOps.epoch_started);
+    const events = start < 0 ? [] : recent.slice(start);
+    return events.length > 0 ? events.map((bytes) => ({ seq: readSeq(bytes), bytes })) : this.#readFrom(id, seq);
   }
 
   onReadFailed(room: HubRoom, error: unknown): void {

@@ -3,6 +3,8 @@
 
 import { fileURLToPath } from 'node:url';
 import packageJson from '../package.json' with { type: 'json' };
+import { decodeValue } from '../core/protocol/codec.ts';
+import { encodeMap } from '../core/protocol/encode.ts';
 import type { Level } from '../core/protocol/frames.ts';
 import { createProxyRules } from './address.ts';
 import { createAuth } from './auth.ts';
@@ -130,12 +132,12 @@ async function start(config: Config): Promise<void> {
     auth,
     rooms,
     presence,
-    closeSession: (session) => gateway.closeSession(session),
+    closeSession: (session) => log.publishControl(encodeMap({ end_session: session })),
     metrics,
     logger,
     clock,
     random,
-    health: { draining: () => isDraining, fault: () => log.fault() },
+    health: { draining: () => isDraining, fault: () => log.fault(), degraded: () => backends.degraded() },
     version,
     webDir: fileURLToPath(new URL('../web/dist', import.meta.url)),
   });
@@ -167,7 +169,12 @@ async function start(config: Config): Promise<void> {
       onAttached: (room, socket) => presence.attached(room, socket),
       onDetached: (room, socket, isGone) => presence.detached(room, socket, isGone),
       onUserFrames: (user, payload) => notifications.deliver(user, payload),
-      onControl: () => {},
+      onControl(payload) {
+        const { end_session: session } = decodeValue(payload) as { end_session?: string };
+        if (session === undefined) return;
+        auth.endSession(session);
+        gateway.closeSession(session);
+      },
     },
     () => sweepSlow(gateway.sockets, { slowBytes, backlogBytesMax: config.maxBacklogBytes }, metrics),
   );

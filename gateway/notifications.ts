@@ -32,7 +32,22 @@ export interface NotificationParts {
   readonly roomMax: number;
 }
 
+type NotificationValue = [number, string, string | null, number | null, string | null, unknown];
+
+/** What processes tell each other of a room with new messages; each counts what is unread for its own users. */
+interface NewMessages {
+  readonly head: number;
+  readonly messages: number;
+}
+
+interface Counting {
+  head: number;
+  messages: number;
+  readonly users: Set<string>;
+}
+
 export class Notifications {
+  readonly #counting = new Map<string, Counting>();
   /** Rooms that were told within the last `messageMs`; true where there is something new since. */
   readonly #recent = new Map<string, boolean>();
   readonly #parts: NotificationParts;
@@ -58,7 +73,7 @@ export class Notifications {
       (members) => {
         for (const user of members.keys()) this.#publish(user, encodeNotification('mention', room.id, seq, from, {}));
       },
-      (error: unknown) => this.#failed(room, error),
+      (error: unknown) => this.#failed(room.id, error),
     );
   }
 
@@ -77,23 +92,18 @@ export class Notifications {
     });
   }
 
+  /** To every member, wherever he is: the process with his sockets knows whether they are subscribed. */
   async #tellMembers(room: HubRoom): Promise<void> {
-    const { log, store, receipts, roomMax } = this.#parts;
+    const { log, roomMax } = this.#parts;
     try {
       const memberIds = room.memberIds ?? (await this.#readMemberIds(room));
       if (memberIds.length > roomMax) return;
-      const users = memberIds.filter((user) => this.#hasOtherSocket(user, room.id));
-      if (users.length === 0) return;
-      const [[head], readNumbers] = await Promise.all([log.heads([room.id]), store.readNumbers(room.id, users)]);
+      const [head] = await log.heads([room.id]);
       if (head === undefined) return;
-      for (const user of users) {
-        // A mark that moved a moment ago may not be stored yet.
-        const isRead = (receipts.known(room.id, user)?.read ?? 0) >= head.seq;
-        const unread = isRead ? 0 : Math.max(0, head.messages - (readNumbers.get(user) ?? 0));
-        this.#publish(user, encodeNotification('message', room.id, null, null, { head: head.seq, unread }));
-      }
+      const frame = encodeNotification('message', room.id, null, null, { head: head.seq, messages: head.messages });
+      for (const user of memberIds) this.#publish(user, frame);
     } catch (error) {
-      this.#failed(room, error);
+      this.#failed(room.id, error);
     }
   }
 
@@ -105,14 +115,9 @@ export class Notifications {
     return memberIds;
   }
 
-  #hasOtherSocket(user: string, room: string): boolean {
-    for (const socket of this.#parts.users.sockets(user)) if (!socket.subscriptions.has(room)) return true;
-    return false;
-  }
-
   /** Notifications are told at best: what cannot be read is not told, and the room list shows it anyway. */
-  #failed(room: HubRoom, error: unknown): void {
-    this.#parts.logger.warn({ room: room.id, err: error }, 'members could not be notified');
+  #failed(room: string, error: unknown): void {
+    this.#parts.logger.warn({ room, err: error }, 'members could not be notified');
   }
 
   #publish(user: string, frame: Uint8Array): void {
@@ -128,16 +133,48 @@ export class Notifications {
       for (const socket of [...sockets]) this.#parts.hub.removed(socket, room, frame);
       return;
     }
-    const room = roomOfMessage(frame);
-    for (const socket of sockets) {
-      // Who is subscribed has the message itself.
-      if (room === null || !socket.subscriptions.has(room)) socket.queue(frame);
+    const [, kind, room, , , map] = decodeValue(frame) as NotificationValue;
+    if (kind === 'message' && room !== null) this.#countUnread(user, room, map as NewMessages);
+    else for (const socket of sockets) socket.queue(frame);
+  }
+
+  /** Who is subscribed has the message itself; for the others all of a turn are counted at once. */
+  #countUnread(user: string, room: string, { head, messages }: NewMessages): void {
+    if (!this.#hasOtherSocket(user, room)) return;
+    let counting = this.#counting.get(room);
+    if (counting === undefined) {
+      counting = { head, messages, users: new Set() };
+      this.#counting.set(room, counting);
+      this.#parts.clock.atTurnEnd(() => void this.#tellUnread(room));
+    }
+    counting.head = Math.max(counting.head, head);
+    counting.messages = Math.max(counting.messages, messages);
+    counting.users.add(user);
+  }
+
+  async #tellUnread(room: string): Promise<void> {
+    const counting = this.#counting.get(room);
+    this.#counting.delete(room);
+    if (counting === undefined) return;
+    const { head, messages, users } = counting;
+    try {
+      const readNumbers = await this.#parts.store.readNumbers(room, [...users]);
+      for (const user of users) {
+        // A mark that moved a moment ago may not be stored yet.
+        const isRead = (this.#parts.receipts.known(room, user)?.read ?? 0) >= head;
+        const unread = isRead ? 0 : Math.max(0, messages - (readNumbers.get(user) ?? 0));
+        const frame = encodeNotification('message', room, null, null, { head, unread });
+        for (const socket of this.#parts.users.sockets(user)) {
+          if (!socket.subscriptions.has(room)) socket.queue(frame);
+        }
+      }
+    } catch (error) {
+      this.#failed(room, error);
     }
   }
-}
 
-/** The room of a `message` notification, null for every other frame. */
-function roomOfMessage(frame: Uint8Array): string | null {
-  const [, kind, room] = decodeValue(frame) as [number, string, string | null];
-  return kind === 'message' ? room : null;
+  #hasOtherSocket(user: string, room: string): boolean {
+    for (const socket of this.#parts.users.sockets(user)) if (!socket.subscriptions.has(room)) return true;
+    return false;
+  }
 }

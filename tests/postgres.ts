@@ -169,6 +169,8 @@ class Server implements PostgresServer {
 
   signal(name: 'SIGSTOP' | 'SIGCONT'): void {
     this.#signalAll(name);
+    // su stops itself with what it runs.
+    if (name === 'SIGCONT') this.#child?.kill(name);
   }
 
   async close(): Promise<void> {

@@ -91,6 +91,7 @@ class ChatPage {
 
   #draw(): void {
     this.#matchAddress();
+    if (this.#chat.current === null) this.#members.element.hidden = true;
     this.#element.classList.toggle('has-room', this.#chat.current !== null);
     this.#sidebar.update();
     this.#room.update();
@@ -107,7 +108,6 @@ class ChatPage {
     const address = roomOfAddress();
     if (address !== this.#address) {
       chat.open(address);
-      if (chat.current === null) this.#showMembers(false);
     }
     this.#address = chat.current?.body.id ?? null;
     if (this.#address !== address)

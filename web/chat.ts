@@ -8,6 +8,8 @@ import type { NotificationFrame, RoomEvent } from '../client/frames.ts';
 import type { Room } from '../client/room.ts';
 import { ask, type MemberBody, type Profile, type RoomBody, type RoomSummary } from './api.ts';
 import { People } from './people.ts';
+import { activityOf, newEntry, previewOf, type RoomEntry, roomPath } from './room-entry.ts';
+import { toSentence } from './sentences.ts';
 import type { Session } from './session.ts';
 import { readStored, writeStored } from './storage.ts';
 
@@ -20,31 +22,7 @@ const listPagesMax = 5;
 const liveRoomsMax = 100;
 /** Changes that come in a burst lead to one fetch. */
 const refreshDelayMs = 500;
-
-interface LastMessage {
-  readonly seq: number;
-  readonly ts: number;
-  readonly from: string;
-  /** Null where it was deleted. */
-  readonly text: string | null;
-}
-
-/** A room of the list. Only chat.ts changes it. */
-export interface RoomEntry {
-  readonly room: Room;
-  body: RoomBody;
-  last: LastMessage | null;
-  unread: number;
-  readSeq: number;
-  /** Messages up to here are in `unread` already. */
-  countedSeq: number;
-  /** In a direct room, who it is with, once known. */
-  other: string | null;
-  /** Null until fetched. */
-  members: readonly MemberBody[] | null;
-  /** What was typed and not sent. */
-  draft: string;
-}
+const retryDelayMs = 5000;
 
 interface ChatEvents {
   readonly change: null;
@@ -153,8 +131,7 @@ export class Chat extends Emitter<ChatEvents> {
   async joinRoom(id: string): Promise<void> {
     await this.connection.room(id).join();
     if (id === lobbyId) this.#rememberLeftLobby(false);
-    await this.#refresh();
-    this.open(id);
+    await this.#openJoined(id);
   }
 
   async leaveRoom(entry: RoomEntry): Promise<void> {
@@ -197,8 +174,8 @@ export class Chat extends Emitter<ChatEvents> {
       await this.#refresh();
       if (!this.#entries.has(lobbyId) && !this.#hasLeftLobby()) await this.#offerLobby();
     } catch {
-      // Whatever it was, the list is asked for again with the next change or connection.
-      this.#refreshSoon();
+      // Whatever it was may pass.
+      this.#refreshSoon(retryDelayMs);
     }
   }
 
@@ -211,8 +188,15 @@ export class Chat extends Emitter<ChatEvents> {
       await this.#createLobby();
       await room.join();
     }
+    await this.#openJoined(lobbyId);
+  }
+
+  /** To who joins a room, what was said before is not unread. */
+  async #openJoined(id: string): Promise<void> {
     await this.#refresh();
-    if (!this.#current) this.open(lobbyId);
+    const entry = this.#entries.get(id);
+    if (entry) entry.unread = 0;
+    this.open(id);
   }
 
   /** Somebody else may be making it at the same moment. */
@@ -238,12 +222,12 @@ export class Chat extends Emitter<ChatEvents> {
     this.open(body.id);
   }
 
-  #refreshSoon(): void {
+  #refreshSoon(delayMs = refreshDelayMs): void {
     if (this.#refreshTimer !== null) return;
     this.#refreshTimer = setTimeout(() => {
       this.#refreshTimer = null;
-      if (this.connection.isOnline) this.#refresh().catch(() => this.#refreshSoon());
-    }, refreshDelayMs);
+      if (this.connection.isOnline) this.#refresh().catch(() => this.#refreshSoon(retryDelayMs));
+    }, delayMs);
   }
 
   /** Makes the list what the server says it is. */
@@ -287,22 +271,12 @@ export class Chat extends Emitter<ChatEvents> {
   #findOther(entry: RoomEntry, { created_by, last_message }: RoomSummary): void {
     const known = [created_by, last_message?.from].find((user) => user !== undefined && user !== this.me.id);
     if (known !== undefined) entry.other = known;
-    else this.loadMembers(entry).catch(() => this.#refreshSoon());
+    else this.loadMembers(entry).catch(() => this.#refreshSoon(retryDelayMs));
   }
 
   #add(body: RoomSummary): RoomEntry {
     const room = this.connection.room(body.id);
-    const entry: RoomEntry = {
-      room,
-      body,
-      last: null,
-      unread: 0,
-      readSeq: body.read_seq,
-      countedSeq: 0,
-      other: null,
-      members: null,
-      draft: '',
-    };
+    const entry = newEntry(room, body, body.read_seq);
     this.#entries.set(body.id, entry);
     if (!this.#heard.has(room)) this.#hear(room);
     return entry;
@@ -373,33 +347,4 @@ export class Chat extends Emitter<ChatEvents> {
     else this.#refreshSoon();
     this.emit('change', null);
   }
-}
-
-function roomPath(entry: RoomEntry): string {
-  return `v1/rooms/${encodeURIComponent(entry.body.id)}`;
-}
-
-function activityOf({ last, body }: RoomEntry): number {
-  return Math.max(last?.ts ?? 0, Date.parse(body.created_at));
-}
-
-function previewOf(type: string, content: string | Uint8Array): string {
-  if (typeof content !== 'string') return 'Encrypted message';
-  return type === 'text' ? content : `[${type}]`;
-}
-
-const sentences: Readonly<Record<string, string>> = {
-  DISCONNECTED: 'Not connected. Try again in a moment.',
-  TIMEOUT: 'The server did not answer in time. Try again.',
-  NOT_FOUND: 'There is no such thing, or you may not see it.',
-  FORBIDDEN: 'You may not do that here.',
-  TOO_LARGE: 'That is too long.',
-  RATE_LIMITED: 'That was too fast. Wait a moment and try again.',
-};
-
-/** What went wrong, for people. */
-export function toSentence(error: unknown): string {
-  if (error instanceof ParleyError) return sentences[error.code] ?? error.message;
-  if (error instanceof TypeError) return 'The server cannot be reached.';
-  return error instanceof Error ? error.message : String(error);
 }

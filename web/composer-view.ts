@@ -2,9 +2,10 @@
 // message, Escape gives that up. Keeps a draft for each room.
 
 import type { TimelineMessage } from '../client/timeline.ts';
-import type { Chat, RoomEntry } from './chat.ts';
+import type { Chat } from './chat.ts';
 import { h } from './dom.ts';
 import { icon } from './icons.ts';
+import type { RoomEntry } from './room-entry.ts';
 
 const heightMax = 180;
 

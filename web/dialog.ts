@@ -1,8 +1,8 @@
 // Small modal forms: one field or a few, a button, an error in place. The browser's own dialog keeps the focus inside.
 
-import { toSentence } from './chat.ts';
 import { type Child, h } from './dom.ts';
 import { icon } from './icons.ts';
+import { toSentence } from './sentences.ts';
 
 interface DialogOptions {
   readonly title: string;

@@ -49,7 +49,7 @@ export function initials(name: string): string {
   return picked.toLocaleUpperCase();
 }
 
-export const hueCount = 8;
+const hueCount = 8;
 
 /** The same colour for the same id, everywhere. */
 export function hueOf(id: string): number {

@@ -1,9 +1,9 @@
 // The first page: log in, or make an account. Calls session.ts and tells app.ts when somebody is in.
 
 import { ApiError } from './api.ts';
-import { toSentence } from './chat.ts';
 import { h } from './dom.ts';
 import { icon } from './icons.ts';
+import { toSentence } from './sentences.ts';
 import type { Session } from './session.ts';
 
 type Mode = 'login' | 'register';

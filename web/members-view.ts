@@ -3,11 +3,12 @@
 import type { Status } from '../client/frames.ts';
 import type { MemberBody } from './api.ts';
 import { userAvatar } from './avatar.ts';
-import type { Chat, RoomEntry } from './chat.ts';
+import type { Chat } from './chat.ts';
 import { copyText } from './clipboard.ts';
 import { openDialog, textField } from './dialog.ts';
 import { h, type Row, RowList } from './dom.ts';
 import { icon } from './icons.ts';
+import type { RoomEntry } from './room-entry.ts';
 
 const statusOrder: Readonly<Record<Status, number>> = { online: 0, away: 1, offline: 2 };
 const roleLabels: Readonly<Record<string, string>> = { admin: 'Admin', readonly: 'Reads only' };

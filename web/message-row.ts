@@ -3,10 +3,11 @@
 
 import type { Reaction, TimelineMessage, TimelineNotice } from '../client/timeline.ts';
 import { userAvatar } from './avatar.ts';
-import { type Chat, toSentence } from './chat.ts';
+import type { Chat } from './chat.ts';
 import { type Child, h } from './dom.ts';
 import { formatDay, formatFull, formatTime, joinNames } from './format.ts';
 import { icon } from './icons.ts';
+import { toSentence } from './sentences.ts';
 
 export interface MessageActions {
   openMenu(message: TimelineMessage, anchor: HTMLElement): void;

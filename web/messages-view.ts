@@ -2,11 +2,12 @@
 // at the end that is kept while new ones come.
 
 import type { TimelineItem, TimelineMessage, TimelineNotice } from '../client/timeline.ts';
-import type { Chat, RoomEntry } from './chat.ts';
+import type { Chat } from './chat.ts';
 import { h, type Row, RowList } from './dom.ts';
 import { isSameDay } from './format.ts';
 import { icon } from './icons.ts';
 import { dayRow, type MessageActions, messageRow, noticeRow, unreadRow } from './message-row.ts';
+import type { RoomEntry } from './room-entry.ts';
 
 /** Messages of one author closer than this are one run. */
 const runMs = 5 * 60_000;

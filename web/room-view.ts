@@ -2,7 +2,7 @@
 // where no room is open.
 
 import type { TimelineMessage } from '../client/timeline.ts';
-import type { Chat, RoomEntry } from './chat.ts';
+import type { Chat } from './chat.ts';
 import { copyText } from './clipboard.ts';
 import { ComposerView } from './composer-view.ts';
 import { openDialog } from './dialog.ts';
@@ -11,6 +11,7 @@ import { joinNames } from './format.ts';
 import { icon } from './icons.ts';
 import { openMenu } from './menu.ts';
 import { MessagesView } from './messages-view.ts';
+import type { RoomEntry } from './room-entry.ts';
 import { entryAvatar } from './sidebar-view.ts';
 
 const reactionSigns = [

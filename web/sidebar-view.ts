@@ -1,13 +1,14 @@
 // The left column: the rooms with their last messages and unread counts, ways to make and join one, and the account.
 
 import { roomAvatar, userAvatar } from './avatar.ts';
-import type { Chat, RoomEntry } from './chat.ts';
+import type { Chat } from './chat.ts';
 import { copyText } from './clipboard.ts';
 import { openDialog, textField } from './dialog.ts';
 import { h, type Row, RowList } from './dom.ts';
 import { formatFull, formatShort } from './format.ts';
 import { icon } from './icons.ts';
 import { openMenu } from './menu.ts';
+import type { RoomEntry } from './room-entry.ts';
 
 const unreadShownMax = 99;
 

@@ -23,7 +23,7 @@ export function healthRoutes({ config, health, metrics, clock, version }: HttpPa
   function readHealth(): Answer {
     const now = clock.now();
     const body = {
-      status: health.draining() ? 'draining' : health.fault() === null ? 'ok' : 'degraded',
+      status: health.draining() ? 'draining' : (health.fault() ?? health.degraded()) === null ? 'ok' : 'degraded',
       server_id: config.serverId,
       timestamp: toTime(now),
       version,
@@ -36,7 +36,9 @@ export function healthRoutes({ config, health, metrics, clock, version }: HttpPa
   function readReady(): Answer | Refusal {
     if (health.draining()) return refuse('SHUTTING_DOWN');
     const fault = health.fault();
-    return fault === null ? { status: 200, body: { status: 'ready' } } : refuse('UNAVAILABLE', fault);
+    if (fault !== null) return refuse('UNAVAILABLE', fault);
+    const degraded = health.degraded();
+    return { status: 200, body: { status: 'ready', ...(degraded === null ? {} : { degraded }) } };
   }
 
   async function readMetrics(): Promise<Answer> {
@@ -57,7 +59,7 @@ export function healthRoutes({ config, health, metrics, clock, version }: HttpPa
       path: '/ready',
       summary: 'Whether it takes connections: 503 while it drains or is cut off from the log',
       auth: false,
-      answers: { 200: Type.Object({ status: Type.Literal('ready') }) },
+      answers: { 200: Type.Object({ status: Type.Literal('ready'), degraded: Type.Optional(Type.String()) }) },
       run: readReady,
     }),
     route({

@@ -157,7 +157,7 @@ export async function startHttp(
     logger,
     clock,
     random,
-    health: { draining: () => health.isDraining, fault: () => health.fault },
+    health: { draining: () => health.isDraining, fault: () => health.fault, degraded: () => null },
     version: '0.0.0-test',
     webDir,
     ...changes,

@@ -25,8 +25,8 @@ export interface HttpParts {
   readonly logger: Logger;
   readonly clock: Clock;
   readonly random: Random;
-  /** `fault`: null, or why events cannot be appended. */
-  readonly health: { draining(): boolean; fault(): string | null };
+  /** `fault`: null, or why events cannot be appended. `degraded`: null, or what is away although chat goes on. */
+  readonly health: { draining(): boolean; fault(): string | null; degraded(): string | null };
   readonly version: string;
   /** The folder of the built page. */
   readonly webDir: string;

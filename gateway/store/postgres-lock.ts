@@ -24,7 +24,8 @@ export class ExclusiveLock implements Queries {
 
   /** The first time: rejects with StoreStartError where another process has the lock. */
   async open(): Promise<void> {
-    if (await this.#take()) return;
+    this.#pool = await this.#take();
+    if (this.#pool !== null) return;
     throw new StoreStartError('DATABASE_URL: the database is in use by another Parley process without REDIS_URL');
   }
 
@@ -60,18 +61,16 @@ export class ExclusiveLock implements Queries {
     await pool?.close();
   }
 
-  async #take(): Promise<boolean> {
+  /** A connection that has the lock, or null where another process has it. */
+  async #take(): Promise<PostgresPool | null> {
     const pool = new PostgresPool({ ...this.#options, poolMax: 1, idleMs: 0, onClose: () => this.#lose(pool) });
     try {
       const [row] = await pool.query<{ isHeld: boolean }>(
         `SELECT pg_try_advisory_lock(${lockSpace}, hashtext(current_schema())) AS "isHeld"`,
       );
-      if (row?.isHeld) {
-        this.#pool = pool;
-        return true;
-      }
+      if (row?.isHeld) return pool;
       await pool.close();
-      return false;
+      return null;
     } catch (error) {
       pool.destroy();
       throw error;
@@ -79,10 +78,10 @@ export class ExclusiveLock implements Queries {
   }
 
   #lose(pool: PostgresPool): void {
-    if (this.#pool !== pool) return;
     // What is sent from now on would run on a connection without the lock.
-    this.#pool = null;
     pool.destroy();
+    if (this.#pool !== pool) return;
+    this.#pool = null;
     this.#takeLater();
   }
 
@@ -99,9 +98,16 @@ export class ExclusiveLock implements Queries {
   }
 
   async #takeAgain(): Promise<boolean> {
-    if (!(await this.#take())) return false;
-    const [row] = await this.query<{ holder: string }>('SELECT holder FROM exclusive_holder');
+    const pool = await this.#take();
+    if (pool === null) return false;
+    // A connection that is lost from here on refuses this.
+    const [row] = await pool.query<{ holder: string }>('SELECT holder FROM exclusive_holder');
+    if (this.#isClosed) {
+      await pool.close();
+      return true;
+    }
     this.#isTaken = row?.holder !== this.#holder;
+    this.#pool = pool;
     return true;
   }
 }

@@ -4,7 +4,7 @@
 import { readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { firstLine, type PostgresPool, sqlStateOf } from './postgres-pool.ts';
+import { firstLine, type PoolOptions, PostgresPool, sqlStateOf } from './postgres-pool.ts';
 import { StoreStartError } from './store.ts';
 
 const folder = fileURLToPath(new URL('../../sql/postgres', import.meta.url));
@@ -13,9 +13,23 @@ export const lockSpace = 0x50524c59;
 /** Raised where another process has done the work meanwhile. */
 const doneState = 'PA002';
 
+/** A migration may take longer than any other statement: as long as a timer can. */
+const migrationMs = 2 ** 31 - 1;
+
 /** Answers the schema versions before and after; 0 for a new database. Rejects with StoreStartError. */
-export async function migratePostgres(pool: PostgresPool): Promise<{ from: number; to: number }> {
-  const migrations = readMigrations();
+export async function migratePostgres(options: PoolOptions): Promise<{ from: number; to: number }> {
+  const pool = new PostgresPool({ ...options, poolMax: 1, statementMs: migrationMs });
+  try {
+    return await migrateOver(pool, readMigrations());
+  } finally {
+    pool.destroy();
+  }
+}
+
+async function migrateOver(
+  pool: PostgresPool,
+  migrations: readonly string[],
+): Promise<{ from: number; to: number }> {
   const from = await readVersion(pool);
   if (from > migrations.length) {
     throw new StoreStartError(
@@ -42,8 +56,7 @@ async function readVersion(pool: PostgresPool): Promise<number> {
 /** Several statements sent as one are one transaction; the lock ends with it. */
 async function migrate(pool: PostgresPool, version: number, sql: string): Promise<void> {
   try {
-    await pool.query(`SET LOCAL statement_timeout = 0;
-      SELECT pg_advisory_xact_lock(${lockSpace + 1}, hashtext(current_schema()));
+    await pool.query(`SELECT pg_advisory_xact_lock(${lockSpace + 1}, hashtext(current_schema()));
       CREATE TABLE IF NOT EXISTS schema_versions
         (version integer PRIMARY KEY, applied_at timestamptz NOT NULL DEFAULT now());
       DO $do$ BEGIN

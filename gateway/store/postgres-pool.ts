@@ -15,7 +15,7 @@ export interface PoolOptions {
   readonly idleMs: number;
   readonly connectMs: number;
   readonly statementMs: number;
-  /** A connection was lost or ended. */
+  /** A connection was lost, ended or given up; called before another one takes its place. */
   readonly onClose?: () => void;
 }
 
@@ -141,8 +141,10 @@ export class PostgresPool implements Queries {
   #lose(sql: postgres.Sql, error: unknown): void {
     this.#isUp = false;
     this.#rejectWaiting(toStoreError(error));
-    // A connection that hangs would be used again: begin anew with others.
-    if (!(error instanceof NoAnswer) || sql !== this.#sql || this.#isClosed) return;
+    if (!(error instanceof NoAnswer) || sql !== this.#sql) return;
+    // A connection that hangs would be used again, and may not even close: begin anew with others.
+    this.#options.onClose?.();
+    if (this.#isClosed) return;
     this.#sql = createSql(this.#options);
     void endNow(sql);
   }
@@ -171,6 +173,10 @@ function createSql(options: PoolOptions): postgres.Sql {
       statement_timeout: options.statementMs,
       // Statements are short; compiling them costs more than running them.
       jit: 'off',
+      // The server finds out soon that this process is gone, and lets go of its locks.
+      tcp_keepalives_idle: 10,
+      tcp_keepalives_interval: 5,
+      tcp_keepalives_count: 3,
     },
   } as postgres.Options<Record<string, postgres.PostgresType>>);
 }

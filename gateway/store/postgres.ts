@@ -30,7 +30,7 @@ export async function openPostgresStore(options: PostgresOptions): Promise<Store
   const lock = options.exclusive ? new ExclusiveLock(options, randomUUID()) : null;
   try {
     await lock?.open();
-    const { from, to } = await migratePostgres(pool);
+    const { from, to } = await migratePostgres(options);
     if (from !== to) options.logger.info({ from, to }, 'the database was migrated');
     await lock?.sign();
   } catch (error) {
@@ -47,7 +47,7 @@ export async function migratePostgresAt(
 ): Promise<{ from: number; to: number }> {
   const pool = await connect(options);
   try {
-    return await migratePostgres(pool);
+    return await migratePostgres(options);
   } catch (error) {
     throw startError(error);
   } finally {
