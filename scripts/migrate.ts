@@ -8,7 +8,8 @@ import { StoreStartError } from '../gateway/store/store.ts';
 
 async function migrate(config: Config): Promise<string> {
   const { databaseUrl, dataDir } = config;
-  const place = databaseUrl === undefined ? `the embedded database in ${dataDir}` : 'the database at DATABASE_URL';
+  const place =
+    databaseUrl === undefined ? `the embedded database in ${dataDir}` : 'the database at DATABASE_URL';
   const { from, to } =
     databaseUrl === undefined ? migrateSqlite({ dataDir }) : await migratePostgres(config, databaseUrl);
   return from === to ? `${place}: schema ${to}, nothing to do` : `${place}: schema ${from} -> ${to}`;

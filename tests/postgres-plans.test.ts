@@ -85,7 +85,9 @@ function expectNoScans(plans: string, ...needles: string[]): void {
   const lines = plans.split('\n');
   expect(lines.filter((line) => line.includes('Seq Scan on '))).toEqual([]);
   // An index that is read from end to end is a scan, too.
-  const ends = lines.filter((line, i) => /Index (Only )?Scan /.test(line) && !lines[i + 1]!.includes('Index Cond:'));
+  const ends = lines.filter(
+    (line, i) => /Index (Only )?Scan /.test(line) && !lines[i + 1]!.includes('Index Cond:'),
+  );
   expect(ends).toEqual([]);
 }
 
@@ -104,7 +106,8 @@ const reads: Record<string, (n: number) => Promise<unknown>> = {
   heads: (n) => store.heads([at(n), at(n + 1), at(n + 2)]),
   'heads of many rooms': () => store.heads(Array.from({ length: rooms }, (_, i) => `room-${i}`)),
   'places of ids': (n) => store.findIds([1, 2, 3].map(() => ({ room: at(n), id: freshId() }))),
-  'places of many ids': () => store.findIds(Array.from({ length: 256 }, (_, i) => ({ room: `room-${i}`, id: freshId() }))),
+  'places of many ids': () =>
+    store.findIds(Array.from({ length: 256 }, (_, i) => ({ room: `room-${i}`, id: freshId() }))),
   'a room': (n) => store.room(at(n)),
   'a direct room': (n) => store.directRoom(members(n)[0]!, members(n)[1]!),
   memberships: (n) => store.memberships(at(n), members(n)),
@@ -128,7 +131,10 @@ test.each(Object.keys(reads))('%s scans no table', async (title) => {
 
 const writes: Record<string, [(n: number) => Promise<unknown>, ...string[]]> = {
   'marks of members': [
-    (n) => store.saveMarks(members(n).map((user) => ({ room: at(n), user, delivered: 900, read: 900, at: startTs }))),
+    (n) =>
+      store.saveMarks(
+        members(n).map((user) => ({ room: at(n), user, delivered: 900, read: 900, at: startTs })),
+      ),
     'UPDATE room_members',
     'INSERT INTO receipts',
   ],
@@ -138,8 +144,12 @@ const writes: Record<string, [(n: number) => Promise<unknown>, ...string[]]> = {
   'an account': [(n) => store.createAccount(newUser(`made-${n}`), 'hash')],
   'a refused account': [(n) => store.createAccount(newUser(`again-${n}`, { username: `name-${n}` }), 'hash')],
   'a profile': [(n) => store.updateUser(`user-${n}`, { email: `other-${n}@example.org` }, startTs)],
-  'last seen': [(n) => store.touchUsers(members(n).map((user) => ({ user, lastSeen: startTs + n, room: at(n) })))],
-  'a session': [(n) => store.createSession(`new-${n}`, 'user-1', `new-${n}`, startTs + n * 9000, startTs * 2)],
+  'last seen': [
+    (n) => store.touchUsers(members(n).map((user) => ({ user, lastSeen: startTs + n, room: at(n) }))),
+  ],
+  'a session': [
+    (n) => store.createSession(`new-${n}`, 'user-1', `new-${n}`, startTs + n * 9000, startTs * 2),
+  ],
   'a rotation': [(n) => store.rotateToken(`new-${n}`, `next-${n}`, startTs + n * 9000, startTs * 2)],
   'a logout': [(n) => store.endSession(`next-${n}`)],
   'rows of sockets': [
@@ -167,7 +177,8 @@ test('a commit scans no table, whatever is in the batch', async () => {
     (writer: Writer) => writer.react(104, '+', false),
     (writer: Writer) => writer.join('user-19999'),
     (writer: Writer) => writer.leave('user-19999'),
-    (writer: Writer) => writer.update({ name: 'new', member: { user: 'user-1', role: 'admin', muted: true } }),
+    (writer: Writer) =>
+      writer.update({ name: 'new', member: { user: 'user-1', role: 'admin', muted: true } }),
     (writer: Writer) => writer.epoch(3),
   ];
   const plans = await plansOf(async () => {
@@ -203,6 +214,8 @@ test('a refused commit looks its repeats up without a scan', async () => {
 
 test('the scan that these tests look for would be seen', async () => {
   const before = server.log.length;
-  await server.psql("SET auto_explain.log_min_duration = 0; SELECT count(*) FROM messages WHERE content = 'x'");
+  await server.psql(
+    "SET auto_explain.log_min_duration = 0; SELECT count(*) FROM messages WHERE content = 'x'",
+  );
   expect(() => expectNoScans(server.log.slice(before))).toThrow('Seq Scan on messages');
 });

@@ -69,7 +69,8 @@ const batchOf = (room: string, first: number, count: number) =>
   Array.from({ length: count }, (_, i) => message(room, first + i));
 
 const pageOf = (store: Store, room: string) => store.page(room, null, null, 100_000, noLimit);
-const seqsOf = async (store: Store, room: string) => (await pageOf(store, room)).events.map((bytes) => readSeq(bytes));
+const seqsOf = async (store: Store, room: string) =>
+  (await pageOf(store, room)).events.map((bytes) => readSeq(bytes));
 const upTo = (last: number) => Array.from({ length: last }, (_, i) => i + 1);
 
 /** Tests that do not break their server share one. */
@@ -111,7 +112,9 @@ describe('a server for many tests:', () => {
     test('a migration that fails leaves nothing behind, and is one line', async () => {
       const url = await freshUrl();
       await server.psql('CREATE TABLE reactions (x int)', url);
-      expect(await refusal(open(url))).toContain('schema 1 cannot be made: relation "reactions" already exists');
+      expect(await refusal(open(url))).toContain(
+        'schema 1 cannot be made: relation "reactions" already exists',
+      );
       expect(await server.psql("SELECT to_regclass('users'), to_regclass('schema_versions')", url)).toBe('|');
     });
 
@@ -185,9 +188,9 @@ describe('a server for many tests:', () => {
       const room = fresh('room');
       const bad = [message(room, 1), message(room, 2, 'nul \0 in it'), message(room, 3)];
       expect(await failure(store.commit(bad))).toBeInstanceOf(StoreRefused);
-      expect(await failure(store.commit([{ bytes: new Uint8Array([0x93, 1, 2, 3]), number: 1 }]))).toBeInstanceOf(
-        StoreRefused,
-      );
+      expect(
+        await failure(store.commit([{ bytes: new Uint8Array([0x93, 1, 2, 3]), number: 1 }])),
+      ).toBeInstanceOf(StoreRefused);
       expect(await store.commit([bad[0]!, bad[2]!])).toEqual([]);
       expect(await seqsOf(store, room)).toEqual([1, 3]);
     });
@@ -202,7 +205,12 @@ describe('a server for many tests:', () => {
 
     test('keeps what meta can hold as jsonb, too', async () => {
       const writer = new Writer(fresh('room'));
-      const meta = { 'a"b\\c': "q'{},NULL", n: [1e308, -0.5, 2 ** 53 - 1, null, true], deep: { er: { est: {} } }, '': '' };
+      const meta = {
+        'a"b\\c': "q'{},NULL",
+        n: [1e308, -0.5, 2 ** 53 - 1, null, true],
+        deep: { er: { est: {} } },
+        '': '',
+      };
       const event = writer.message('x', { meta });
       await store.commit([event]);
       expect(hexes(await pageOf(store, writer.room))).toEqual(hexes({ events: [event.bytes], more: false }));
@@ -224,7 +232,8 @@ describe('a server for many tests:', () => {
           () => (i % 8 === 3 ? writer.remove(target) : writer.message(`n${i}`)),
           () => writer.join(`user-${i % 5}`),
           () => writer.leave(`user-${i % 5}`),
-          () => writer.update({ name: `name ${i}`, member: { user: 'ann', role: 'admin', muted: i % 2 === 0 } }),
+          () =>
+            writer.update({ name: `name ${i}`, member: { user: 'ann', role: 'admin', muted: i % 2 === 0 } }),
         ];
         events.push(kinds[(i * 5) % kinds.length]!());
       }
@@ -235,7 +244,8 @@ describe('a server for many tests:', () => {
           for (let at = 0; at < events.length; at += size) {
             const batch = events.slice(at, at + size);
             // Rooms in another order.
-            const turned = n === 1 ? batch.toReversed().sort((a, b) => readSeq(a.bytes) - readSeq(b.bytes)) : batch;
+            const turned =
+              n === 1 ? batch.toReversed().sort((a, b) => readSeq(a.bytes) - readSeq(b.bytes)) : batch;
             expect(await store.commit(turned)).toEqual([]);
           }
         }),
@@ -263,7 +273,10 @@ describe('a server for many tests:', () => {
       const writer = new Writer(fresh('room'));
       const { room } = writer;
       for (const user of users) await store.ensureUser(user, {}, startTs);
-      await store.createRoom(newRoom(room), users.map((user) => ({ user, role: 'member' as const })));
+      await store.createRoom(
+        newRoom(room),
+        users.map((user) => ({ user, role: 'member' as const })),
+      );
       const work: Promise<unknown>[] = [];
       for (let i = 1; i <= 40; i++) {
         const order = i % 2 === 0 ? users : users.toReversed();
@@ -413,9 +426,13 @@ describe('a server of its own, with fsync:', () => {
   test('a statement that takes too long is ended by the server', async () => {
     const room = fresh('room');
     await store.createRoom(newRoom(room), [{ user: 'ann', role: 'admin' }]);
-    const blocker = server.psql(`BEGIN; SELECT FROM rooms WHERE id = '${room}' FOR UPDATE; SELECT pg_sleep(3); COMMIT`);
+    const blocker = server.psql(
+      `BEGIN; SELECT FROM rooms WHERE id = '${room}' FOR UPDATE; SELECT pg_sleep(3); COMMIT`,
+    );
     await untilAvailable(async () => {
-      const sleeping = await server.psql("SELECT count(*) FROM pg_stat_activity WHERE wait_event = 'PgSleep'");
+      const sleeping = await server.psql(
+        "SELECT count(*) FROM pg_stat_activity WHERE wait_event = 'PgSleep'",
+      );
       if (sleeping !== '1') throw new StoreUnavailable('not yet');
     });
     expect(await failure(store.reserveEpoch(room, 'log'))).toBeInstanceOf(StoreUnavailable);

@@ -216,7 +216,9 @@ async function findPrograms(): Promise<string> {
 
 function newestPrograms(): string | null {
   if (!existsSync(debianFolder)) return null;
-  const versions = readdirSync(debianFolder).filter((name) => existsSync(join(debianFolder, name, 'bin', 'initdb')));
+  const versions = readdirSync(debianFolder).filter((name) =>
+    existsSync(join(debianFolder, name, 'bin', 'initdb')),
+  );
   const newest = versions.sort((a, b) => Number(b) - Number(a))[0];
   return newest === undefined ? null : join(debianFolder, newest, 'bin');
 }

@@ -1,7 +1,14 @@
 // A circuit breaker around a store that can be away: after several failures in a row calls fail at once, and one in a
 // while is let through to see whether it is back, with backoff and jitter. Made by backends.ts; answers as the store.
 
-import { BrokenCircuitError, CircuitState, circuitBreaker, ConsecutiveBreaker, ExponentialBackoff, handleType } from 'cockatiel';
+import {
+  BrokenCircuitError,
+  CircuitState,
+  ConsecutiveBreaker,
+  circuitBreaker,
+  ExponentialBackoff,
+  handleType,
+} from 'cockatiel';
 import type { Logger } from '../logger.ts';
 import { type Store, StoreUnavailable } from './store.ts';
 
@@ -33,7 +40,8 @@ export function guardStore(store: Store, logger: Logger): GuardedStore {
       try {
         return await breaker.execute(() => call(...args));
       } catch (error) {
-        if (error instanceof BrokenCircuitError) throw new StoreUnavailable('the store is away', { cause: error });
+        if (error instanceof BrokenCircuitError)
+          throw new StoreUnavailable('the store is away', { cause: error });
         throw error;
       }
     };

@@ -139,7 +139,12 @@ export function accountMethods(db: Queries) {
     ): Promise<void> {
       await db.query(createSessionSql, [session, user, tokenHash, now, expiresAt]);
     },
-    async rotateToken(tokenHash: string, nextHash: string, now: number, expiresAt: number): Promise<Rotation> {
+    async rotateToken(
+      tokenHash: string,
+      nextHash: string,
+      now: number,
+      expiresAt: number,
+    ): Promise<Rotation> {
       const [rotation] = await db.query<Rotation>(
         'SELECT outcome, user_id AS user, session FROM rotate_token($1, $2, from_ms($3), from_ms($4))',
         [tokenHash, nextHash, now, expiresAt],

@@ -101,7 +101,9 @@ function messageArrays(messages: readonly Packed[]): Parameter[] {
     textArray(events.map(({ type }) => type)),
     textArray(events.map(({ content }) => (typeof content === 'string' ? content : null))),
     bytesArray(events.map(({ content }) => (typeof content === 'string' ? null : content))),
-    bytesArray(messages.map(({ event, bytes }) => (event.meta === null ? null : fieldBytes(bytes, metaField)))),
+    bytesArray(
+      messages.map(({ event, bytes }) => (event.meta === null ? null : fieldBytes(bytes, metaField))),
+    ),
     jsonArray(events.map(({ meta }) => meta)),
     numberArray(messages.map(({ number }) => number)),
   ];
@@ -116,7 +118,9 @@ function changeArrays(changes: readonly PackedChange[]): Parameter[] {
     numberArray(events.map(({ ts }) => ts)),
     numberArray(events.map(({ op }) => op)),
     numberArray(events.map((event) => ('target' in event ? event.target : null))),
-    numberArray(changes.map(({ event, bytes }) => (event.op === eventOps.message_edited ? contentAt(bytes) : null))),
+    numberArray(
+      changes.map(({ event, bytes }) => (event.op === eventOps.message_edited ? contentAt(bytes) : null)),
+    ),
     bytesArray(changes.map(({ bytes }) => bytes)),
     textArray(edits.map((edit) => contentOf(edit, 'string'))),
     bytesArray(edits.map((edit) => contentOf(edit, 'bytes'))),
@@ -170,7 +174,8 @@ async function findRepeats(db: Queries, messages: readonly Packed[]): Promise<re
     const key = `${event.room} ${hexOf(event.id)}`;
     const first = firsts.get(key);
     if (first === undefined) firsts.set(key, event);
-    else if (first.seq !== event.seq) repeats.set(index, { index, seq: first.seq, ts: first.ts, from: first.from });
+    else if (first.seq !== event.seq)
+      repeats.set(index, { index, seq: first.seq, ts: first.ts, from: first.from });
   }
   for (const { at, seq, ts, from } of rows) {
     const { index } = messages[at] as Packed;

@@ -155,12 +155,7 @@ export function eventMethods(db: Queries) {
         deleted: deletedSeq === null ? null : { seq: deletedSeq, ts: deletedTs },
       };
     },
-    async reaction(
-      room: string,
-      target: number,
-      user: string,
-      emoji: string,
-    ): Promise<ReactionState | null> {
+    async reaction(room: string, target: number, user: string, emoji: string): Promise<ReactionState | null> {
       const [row] = await db.query<ReactionState>(reactionSql, [room, target, user, emoji]);
       return row ?? null;
     },

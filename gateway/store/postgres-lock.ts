@@ -26,7 +26,9 @@ export class ExclusiveLock implements Queries {
   async open(): Promise<void> {
     this.#pool = await this.#take();
     if (this.#pool !== null) return;
-    throw new StoreStartError('DATABASE_URL: the database is in use by another Parley process without REDIS_URL');
+    throw new StoreStartError(
+      'DATABASE_URL: the database is in use by another Parley process without REDIS_URL',
+    );
   }
 
   /** From here on it shows where another process wrote while this one did not hold the lock. */
@@ -63,7 +65,12 @@ export class ExclusiveLock implements Queries {
 
   /** A connection that has the lock, or null where another process has it. */
   async #take(): Promise<PostgresPool | null> {
-    const pool = new PostgresPool({ ...this.#options, poolMax: 1, idleMs: 0, onClose: () => this.#lose(pool) });
+    const pool = new PostgresPool({
+      ...this.#options,
+      poolMax: 1,
+      idleMs: 0,
+      onClose: () => this.#lose(pool),
+    });
     try {
       const [row] = await pool.query<{ isHeld: boolean }>(
         `SELECT pg_try_advisory_lock(${lockSpace}, hashtext(current_schema())) AS "isHeld"`,

@@ -69,7 +69,9 @@ async function migrate(pool: PostgresPool, version: number, sql: string): Promis
   } catch (error) {
     const { cause } = error as Error;
     if (sqlStateOf(cause) === doneState) return;
-    throw new StoreStartError(`DATABASE_URL: schema ${version} cannot be made: ${firstLine(cause)}`, { cause });
+    throw new StoreStartError(`DATABASE_URL: schema ${version} cannot be made: ${firstLine(cause)}`, {
+      cause,
+    });
   }
 }
 

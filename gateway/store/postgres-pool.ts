@@ -97,7 +97,10 @@ export class PostgresPool implements Queries {
         this.#waiting.delete(waiting);
         end();
       };
-      const waiting: Waiting = { start: () => settle(resolve), reject: (error) => settle(() => reject(error)) };
+      const waiting: Waiting = {
+        start: () => settle(resolve),
+        reject: (error) => settle(() => reject(error)),
+      };
       const timer = setTimeout(
         () => waiting.reject(new StoreUnavailable('no connection to Postgres came free')),
         this.#options.statementMs,

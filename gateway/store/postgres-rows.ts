@@ -17,7 +17,19 @@ export const roomColumns = `r.id, r.name, r.type, r.is_public AS public, r.is_en
 
 /** A Room without what the row has beside. */
 export function toRoom(row: Room): Room {
-  const { id, name, type, encrypted, archived, avatarUrl, metadata, retentionDays, createdBy, createdAt, epoch } = row;
+  const {
+    id,
+    name,
+    type,
+    encrypted,
+    archived,
+    avatarUrl,
+    metadata,
+    retentionDays,
+    createdBy,
+    createdAt,
+    epoch,
+  } = row;
   const isPublic = row.public;
   return {
     id,

@@ -2,7 +2,13 @@
 // in the worker, synchronously; store.ts says what each function promises.
 
 import type { Database } from 'bun:sqlite';
-import { epochGap, type EpochReservation, type FoundId, forgottenSocketsMax, type SocketRow } from './store.ts';
+import {
+  type EpochReservation,
+  epochGap,
+  type FoundId,
+  forgottenSocketsMax,
+  type SocketRow,
+} from './store.ts';
 
 interface ReservationRow {
   readonly epoch: number;
@@ -54,9 +60,7 @@ export function prepareLog(db: Database) {
   }).immediate;
 
   return {
-    findIds(
-      ids: readonly { readonly room: string; readonly id: Uint8Array }[],
-    ): readonly (FoundId | null)[] {
+    findIds(ids: readonly { readonly room: string; readonly id: Uint8Array }[]): readonly (FoundId | null)[] {
       return ids.map(({ room, id }) => selectById.get(room, id));
     },
     reserveEpoch,

@@ -1,8 +1,8 @@
 // The store seam: what is kept for good. sqlite.ts (embedded default) and postgres.ts implement it; one conformance
 // suite runs over both. Every call may reject with StoreUnavailable, after which the same call may be made again.
 
-import type { Member, Room, RoomType } from '../../core/room.ts';
 import type { Content, Role } from '../../core/protocol/frames.ts';
+import type { Member, Room, RoomType } from '../../core/room.ts';
 
 /** The database is away, or refused for a reason that may pass (disk full, time-out). */
 export class StoreUnavailable extends Error {
@@ -195,7 +195,13 @@ export interface Store {
 
   // Refresh tokens, by SHA-256. A session is a family of them.
 
-  createSession(session: string, user: string, tokenHash: string, now: number, expiresAt: number): Promise<void>;
+  createSession(
+    session: string,
+    user: string,
+    tokenHash: string,
+    now: number,
+    expiresAt: number,
+  ): Promise<void>;
   /** Uses a token once: replaces it by the next one, or revokes the family where it was used before. */
   rotateToken(tokenHash: string, nextHash: string, now: number, expiresAt: number): Promise<Rotation>;
   /** Ends the session of a token; answers it, or null for an unknown token. */
@@ -216,7 +222,12 @@ export interface Store {
   /** At most `limit` user ids. */
   memberIds(room: string, limit: number): Promise<readonly string[]>;
   /** A user's rooms, by id, those after `after`; archived ones only where asked for. */
-  roomsOf(user: string, archived: boolean, after: string | null, limit: number): Promise<readonly RoomSummary[]>;
+  roomsOf(
+    user: string,
+    archived: boolean,
+    after: string | null,
+    limit: number,
+  ): Promise<readonly RoomSummary[]>;
 
   // Events.
 
@@ -248,7 +259,9 @@ export interface Store {
   reaction(room: string, target: number, user: string, emoji: string): Promise<ReactionState | null>;
 
   /** Where each message id already is in its room, in the order asked for; null where it is new. */
-  findIds(ids: readonly { readonly room: string; readonly id: Uint8Array }[]): Promise<readonly (FoundId | null)[]>;
+  findIds(
+    ids: readonly { readonly room: string; readonly id: Uint8Array }[],
+  ): Promise<readonly (FoundId | null)[]>;
   /**
    * For a log that has no head of a room: what its next numbers may be, in one committed transaction in the room's row.
    * `incarnation` names the log since it last may have lost something, and is kept in the row. Where the row has the same

@@ -954,7 +954,11 @@ export function storeConformance(name: string, open: () => Promise<OpenedStore>)
         const continued = { epoch: 1, base: 0, isContinued: true };
         expect(await store.reserveEpoch(room, 'first')).toEqual(continued);
         expect(await store.reserveEpoch(room, 'first')).toEqual(continued);
-        expect(await store.reserveEpoch(room, 'second')).toEqual({ epoch: 2, base: epochGap, isContinued: false });
+        expect(await store.reserveEpoch(room, 'second')).toEqual({
+          epoch: 2,
+          base: epochGap,
+          isContinued: false,
+        });
       });
 
       test('go on after the last event where the log is the same', async () => {
