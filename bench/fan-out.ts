@@ -247,10 +247,13 @@ function printShape({ inFlight, senders, runs }: ShapeResult, options: Options):
   if (goal !== undefined) console.log(`  at most ${goal} x: ${judge(comparison, goal)}`);
   const all = [...runs.bare, ...runs.parley];
   const bound = all.filter(isSwarmBound).length;
-  if (bound > 0)
+  if (bound > 0) {
     console.log(
       `  in ${bound} of ${all.length} runs the swarm was the bottleneck: their deliveries/s are its own`,
     );
+  }
+  const dear = all.filter((run) => run.swarmCpuSeconds > run.serverCpuSeconds).length;
+  if (dear > 0) console.log(`  in ${dear} of ${all.length} runs the swarm cost more than the server`);
   return comparison;
 }
 
@@ -286,7 +289,10 @@ const record = {
   shapes: results.map((result, i) => ({ ...result, comparison: comparisons[i] })),
 };
 writeFileSync(file, `${JSON.stringify(record, null, 1)}\n`);
-console.log(`\n  ${relative(process.cwd(), file)}`);
+console.log(
+  `\n  load of the machine ${record.load.before} before and ${record.load.after} after (the bench itself makes about 2)`,
+);
+console.log(`  ${relative(process.cwd(), file)}`);
 
 const isAllClean = results.every(({ runs }) => [...runs.bare, ...runs.parley].every(isClean));
 process.exit(isAllClean ? 0 : 1);

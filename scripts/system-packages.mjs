@@ -8,6 +8,7 @@ import { PrepareError } from './prepare.mjs';
 /** The one list: the command a test runs, and the Debian package that has it. */
 const needs = [
   { command: 'chromium', packageName: 'chromium' },
+  { command: 'haproxy', packageName: 'haproxy' },
   { command: 'pg_ctlcluster', packageName: 'postgresql' },
   { command: 'redis-server', packageName: 'redis-server' },
 ];

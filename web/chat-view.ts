@@ -11,6 +11,8 @@ import { SidebarView } from './sidebar-view.ts';
 /** A page that nobody looks at for this long is away. */
 const awayAfterMs = 60_000;
 const toastMs = 5000;
+/** As in styles.css: wider than this, list and room are both shown. */
+const wideQuery = '(min-width: 721px)';
 /** Hidden pages get no frames; their title still counts. */
 const hiddenDrawMs = 250;
 
@@ -39,6 +41,8 @@ class ChatPage {
   readonly #toast = h('div', { class: 'toast', role: 'status', hidden: true });
   readonly #listening = new AbortController();
   #isDrawing = false;
+  /** Whether the list has come and something was opened for it. */
+  #hasStarted = false;
   /** The room of the address, as it was last followed or set. */
   #address: string | null = null;
   #awayTimer: ReturnType<typeof setTimeout> | null = null;
@@ -106,12 +110,18 @@ class ChatPage {
     const chat = this.#chat;
     if (!chat.isLoaded) return;
     const address = roomOfAddress();
-    if (address !== this.#address) {
-      chat.open(address);
-    }
+    if (!this.#hasStarted && address === null) this.#openNewest();
+    this.#hasStarted = true;
+    if (address !== this.#address) chat.open(address);
     this.#address = chat.current?.body.id ?? null;
     if (this.#address !== address)
       history.replaceState(null, '', `#${encodeURIComponent(this.#address ?? '')}`);
+  }
+
+  /** Where list and room stand side by side, an empty place would only ask for a click. */
+  #openNewest(): void {
+    const [newest] = this.#chat.entries;
+    if (newest && !this.#chat.current && matchMedia(wideQuery).matches) this.#chat.open(newest.body.id);
   }
 
   #showMembers(isShown: boolean): void {

@@ -57,7 +57,7 @@ BEGIN
   FOR t IN
     SELECT room, target, array_agg(at::integer ORDER BY seq) AS events
     FROM unnest(e_room, e_seq, e_op, e_target) WITH ORDINALITY AS e(room, seq, op, target, at)
-    WHERE op IN (65, 66) AND target < seq GROUP BY room, target ORDER BY room, target
+    WHERE op IN (65, 66) GROUP BY room, target ORDER BY room, target
   LOOP
     SELECT deleted_seq INTO gone_seq FROM messages WHERE room = t.room AND seq = t.target FOR NO KEY UPDATE;
     CONTINUE WHEN NOT FOUND;
@@ -65,6 +65,7 @@ BEGIN
     first_delete := NULL;
     IF gone_seq IS NULL THEN
       FOREACH i IN ARRAY t.events LOOP
+        CONTINUE WHEN e_seq[i] <= t.target;
         IF e_op[i] = 66 THEN
           first_delete := i;
           EXIT;

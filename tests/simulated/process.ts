@@ -227,6 +227,7 @@ export async function startProcess(options: ProcessOptions = {}) {
     limits,
     lines,
     log,
+    logger,
     metrics,
     notifications,
     observed,
