@@ -25,7 +25,11 @@ export function foldInto(bytes: Uint8Array, change: RoomEvent): Uint8Array | nul
   return change.content === null ? null : encodeMessageOf(event, change.content, event.meta);
 }
 
-function encodeMessageOf(event: MessageEvent, content: Content | null, meta: MessageEvent['meta']): Uint8Array {
+function encodeMessageOf(
+  event: MessageEvent,
+  content: Content | null,
+  meta: MessageEvent['meta'],
+): Uint8Array {
   const encoded = meta === null ? null : encodeMap(meta);
   const bytes = encodeMessage(event.room, event.from, event.id, event.type, content, encoded);
   stamp(bytes, 0, event.seq, event.ts);
@@ -34,7 +38,11 @@ function encodeMessageOf(event: MessageEvent, content: Content | null, meta: Mes
 
 /** Events with every later edit and delete among `changes` folded in. `changes` ascend by seq. */
 export function foldEvents(events: readonly Uint8Array[], changes: readonly RoomEvent[]): Uint8Array[] {
-  const relevant = changes.filter(({ op }) => op === eventOps.message_edited || op === eventOps.message_deleted);
+  const relevant = changes.filter(
+    ({ op }) => op === eventOps.message_edited || op === eventOps.message_deleted,
+  );
   if (relevant.length === 0) return [...events];
-  return events.map((bytes) => relevant.reduce((folded, change) => foldInto(folded, change) ?? folded, bytes));
+  return events.map((bytes) =>
+    relevant.reduce((folded, change) => foldInto(folded, change) ?? folded, bytes),
+  );
 }

@@ -2,8 +2,8 @@
 // log in Redis, and a flusher between them. Called by main.ts, the only other file that names implementations.
 
 import type { Clock, Random } from '../core/clock.ts';
-import { Flusher } from './flusher.ts';
 import type { Config } from './config.ts';
+import { Flusher } from './flusher.ts';
 import type { Log } from './log/log.ts';
 import { MemoryLog } from './log/memory.ts';
 import { MemoryRoster } from './log/memory-roster.ts';
@@ -44,14 +44,17 @@ export interface Backends {
 export async function openBackends(parts: BackendParts): Promise<Backends> {
   const { config, clock } = parts;
   if (config.redisUrl !== undefined) return openCluster(parts, config.redisUrl);
-  const store = config.databaseUrl === undefined ? await openSqliteStore(config) : await openPostgres(parts, true);
+  const store =
+    config.databaseUrl === undefined ? await openSqliteStore(config) : await openPostgres(parts, true);
   const log = new MemoryLog(store, clock, observeCommits(parts));
   return {
     log,
     roster: new MemoryRoster(),
     store,
     degraded: () => null,
-    start: () => {},
+    start() {
+      // Nothing runs by itself.
+    },
     async close() {
       await log.close();
       await store.close();

@@ -264,7 +264,9 @@ export class Flusher {
       id: this.#freshId(),
       from: '',
       level: 1,
-      settle: () => {},
+      settle() {
+        // The event itself tells.
+      },
       fail: (code) => logger.warn({ room, target, code }, 'a double could not be taken back in the log'),
     };
     log.append(deletion);

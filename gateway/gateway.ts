@@ -1,10 +1,10 @@
 // The sockets of this process: open, frame, close. Scans and decodes each message, dispatches each frame by one table,
 // keeps the order of a socket's requests, and holds the only catch. The engine calls it; handlers do the work.
 
-import type { ClientFrame, ClientFrameName } from '../core/protocol/frames.ts';
 import { decodeFrame } from '../core/protocol/codec.ts';
 import { isRefusal, type Refusal, refuse } from '../core/protocol/codes.ts';
 import { encodeError, encodeWelcome } from '../core/protocol/encode.ts';
+import type { ClientFrame, ClientFrameName } from '../core/protocol/frames.ts';
 import { inFlightBytesMax, inFlightMax } from '../core/protocol/limits.ts';
 import { scanFrames } from '../core/protocol/scan.ts';
 import type { EngineSocket } from './engine/engine.ts';

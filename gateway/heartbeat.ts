@@ -27,7 +27,8 @@ export class Heartbeat {
     if (this.#slot === 0) this.#round = [...this.#sockets];
     const size = Math.ceil(this.#round.length / slots);
     const now = this.#clock.now();
-    for (const socket of this.#round.slice(this.#slot * size, (this.#slot + 1) * size)) this.#look(socket, now);
+    for (const socket of this.#round.slice(this.#slot * size, (this.#slot + 1) * size))
+      this.#look(socket, now);
     this.#slot = (this.#slot + 1) % slots;
     if (this.#slot === 0) this.#round = [];
   }

@@ -9,7 +9,13 @@ import { readOp, readSeq } from '../core/protocol/stamp.ts';
 import type { HubRoom } from './hub-room.ts';
 import type { Log } from './log/log.ts';
 import type { CacheCounts, Metrics } from './metrics.ts';
-import { type EventPage, type ReactionState, type Store, StoreUnavailable, type Target } from './store/store.ts';
+import {
+  type EventPage,
+  type ReactionState,
+  type Store,
+  StoreUnavailable,
+  type Target,
+} from './store/store.ts';
 
 export interface HistoryParts {
   readonly log: Log;
@@ -47,7 +53,8 @@ export class History {
     this.#cache.misses++;
     const { head } = room;
     const recent = await this.#parts.log.recent(room.id);
-    const page = recent === null ? await this.#stored(room.id, range) : await this.#merged(room.id, range, recent);
+    const page =
+      recent === null ? await this.#stored(room.id, range) : await this.#merged(room.id, range, recent);
     if (!range.messagesOnly) checkDense(page.events);
     // An edit or a delete that came meanwhile is not in this page, and was folded into a ring without it.
     if (isNewest && room.head === head) {
@@ -94,7 +101,10 @@ export class History {
 
   /** The message at `seq` as it is now; null where there is none. */
   async target(room: string, seq: number): Promise<Target | null> {
-    const [recent, stored] = await Promise.all([this.#parts.log.recent(room), this.#parts.store.target(room, seq)]);
+    const [recent, stored] = await Promise.all([
+      this.#parts.log.recent(room),
+      this.#parts.store.target(room, seq),
+    ]);
     let target = stored;
     for (const bytes of recent ?? []) {
       const event = decodeEvent(bytes);

@@ -1,10 +1,10 @@
 // One active room of this process: its record, head, ring, cached members and subscriptions. State with the small rules
 // that keep it consistent; hub.ts feeds it events, handlers read it.
 
+import { Lru } from '../core/lru.ts';
 import type { RoomEvent } from '../core/protocol/events.ts';
 import { eventOps } from '../core/protocol/ops.ts';
 import { applyChanges, type Member, type Room } from '../core/room.ts';
-import { Lru } from '../core/lru.ts';
 import type { Subscription } from './attach.ts';
 import type { CacheCounts } from './metrics.ts';
 import { Ring } from './ring.ts';
@@ -87,7 +87,8 @@ export class HubRoom {
         this.record = applyChanges(this.record, event.changed);
         const { member } = event.changed;
         const known = member && this.#members.get(member.user);
-        if (member && known) this.#members.set(member.user, { ...known, role: member.role, muted: member.muted });
+        if (member && known)
+          this.#members.set(member.user, { ...known, role: member.role, muted: member.muted });
         if (event.changed.deleted) this.isDeleted = true;
         break;
       }

@@ -3,8 +3,8 @@
 // It never appends and never decides who may do what.
 
 import type { Clock } from '../core/clock.ts';
-import { encodeRemoved, type RemovedReason } from '../core/protocol/encode.ts';
 import { Lru } from '../core/lru.ts';
+import { encodeRemoved, type RemovedReason } from '../core/protocol/encode.ts';
 import { decodeEvent, type RoomEvent } from '../core/protocol/events.ts';
 import { historyBytesMax, historyLimitMax } from '../core/protocol/limits.ts';
 import { eventOps } from '../core/protocol/ops.ts';
@@ -12,10 +12,10 @@ import { readOp, readSeq } from '../core/protocol/stamp.ts';
 import { Subscription } from './attach.ts';
 import type { Engine } from './engine/engine.ts';
 import { HubRoom } from './hub-room.ts';
-import type { PlacedEvent } from './ring.ts';
 import type { Head, Log, LogListener } from './log/log.ts';
 import type { Logger } from './logger.ts';
 import type { CacheCounts, Metrics } from './metrics.ts';
+import type { PlacedEvent } from './ring.ts';
 import type { Socket } from './socket.ts';
 import type { Store } from './store/store.ts';
 import { ephemeralTopic, roomTopic } from './topics.ts';
@@ -73,7 +73,7 @@ export class Hub implements LogListener {
   #engine: Engine | null = null;
   #observer: HubObserver | null = null;
   /** Called when enough was published that some socket may have become slow. */
-  #onPressure: () => void = () => {};
+  #onPressure: (() => void) | null = null;
   #publishedBytes = 0;
   readonly #rooms = new Map<string, HubRoom>();
   readonly #loading = new Map<string, Promise<HubRoom | null>>();
@@ -175,7 +175,8 @@ export class Hub implements LogListener {
   /** The store's record and members are older than these events. */
   async #applyUncommitted(room: HubRoom, committed: number): Promise<void> {
     for (const bytes of (await this.#log.recent(room.id)) ?? []) {
-      if (readSeq(bytes) <= committed || readSeq(bytes) > room.head || readOp(bytes) < eventOps.user_joined) continue;
+      if (readSeq(bytes) <= committed || readSeq(bytes) > room.head || readOp(bytes) < eventOps.user_joined)
+        continue;
       const event = decodeEvent(bytes);
       if (event.op !== eventOps.epoch_started) room.apply(event);
     }
@@ -227,11 +228,16 @@ export class Hub implements LogListener {
     if (last <= room.head) return;
     // A double of what is known already may stand in front.
     let skip = 0;
-    while (skip < ends.length && readSeq(bytes, skip === 0 ? 0 : (ends[skip - 1] as number)) <= room.head) skip++;
+    while (skip < ends.length && readSeq(bytes, skip === 0 ? 0 : (ends[skip - 1] as number)) <= room.head)
+      skip++;
     if (skip === 0) this.#accept(room, bytes, ends);
     else {
       const start = ends[skip - 1] as number;
-      this.#accept(room, bytes.subarray(start), ends.slice(skip).map((end) => end - start));
+      this.#accept(
+        room,
+        bytes.subarray(start),
+        ends.slice(skip).map((end) => end - start),
+      );
     }
   }
 
@@ -268,7 +274,12 @@ export class Hub implements LogListener {
       this.#engine?.publish(roomTopic(room.id), payload);
       this.#press(payload.length);
     }
-    room.ring.add(first, payload, whole ? ends : ends.slice(from, to).map((at) => at - start), this.limits.ringBytesMax);
+    room.ring.add(
+      first,
+      payload,
+      whole ? ends : ends.slice(from, to).map((at) => at - start),
+      this.limits.ringBytesMax,
+    );
     for (let i = from, at = start; i < to; i++) {
       const op = readOp(bytes, at);
       const next = ends[i] as number;
@@ -341,7 +352,7 @@ export class Hub implements LogListener {
     // A socket cannot have got slow by fewer bytes than this.
     if (this.#publishedBytes < this.limits.slowBytes / 2) return;
     this.#publishedBytes = 0;
-    this.clock.atTurnEnd(this.#onPressure);
+    if (this.#onPressure) this.clock.atTurnEnd(this.#onPressure);
   }
 
   // Holes.
@@ -362,7 +373,8 @@ export class Hub implements LogListener {
     for (let attempt = 0; this.#rooms.get(room.id) === room && room.head < room.wanted; attempt++) {
       try {
         const head = room.head;
-        const events = attempt < jumpAttempt ? await this.#readFrom(room.id, head) : await this.#readEpoch(room.id, head);
+        const events =
+          attempt < jumpAttempt ? await this.#readFrom(room.id, head) : await this.#readEpoch(room.id, head);
         for (const { seq, bytes } of events) {
           if (seq === room.head + 1 || (seq > room.head && readOp(bytes) === eventOps.epoch_started)) {
             this.#accept(room, bytes, [bytes.length]);
@@ -381,9 +393,13 @@ export class Hub implements LogListener {
   /** The newest epoch from its start, as the log has it; nothing where the log does not reach back to its start. */
   async #readEpoch(id: string, seq: number): Promise<readonly PlacedEvent[]> {
     const recent = (await this.#log.recent(id)) ?? [];
-    const start = recent.findIndex((bytes) => readSeq(bytes) > seq && readOp(bytes) === eventOps.epoch_started);
+    const start = recent.findIndex(
+      (bytes) => readSeq(bytes) > seq && readOp(bytes) === eventOps.epoch_started,
+    );
     const events = start < 0 ? [] : recent.slice(start);
-    return events.length > 0 ? events.map((bytes) => ({ seq: readSeq(bytes), bytes })) : this.#readFrom(id, seq);
+    return events.length > 0
+      ? events.map((bytes) => ({ seq: readSeq(bytes), bytes }))
+      : this.#readFrom(id, seq);
   }
 
   onReadFailed(room: HubRoom, error: unknown): void {

@@ -2,15 +2,23 @@
 // own passed in.
 
 import { fileURLToPath } from 'node:url';
-import packageJson from '../package.json' with { type: 'json' };
 import { decodeValue } from '../core/protocol/codec.ts';
 import { encodeMap } from '../core/protocol/encode.ts';
 import type { Level } from '../core/protocol/frames.ts';
+import packageJson from '../package.json' with { type: 'json' };
 import { createProxyRules } from './address.ts';
 import { createAuth } from './auth.ts';
 import { openBackends } from './backends.ts';
 import { systemClock as clock, systemRandom as random } from './clock.ts';
-import { ackLevels, type Config, ConfigError, configWarnings, helpText, loadConfig, printConfig } from './config.ts';
+import {
+  ackLevels,
+  type Config,
+  ConfigError,
+  configWarnings,
+  helpText,
+  loadConfig,
+  printConfig,
+} from './config.ts';
 import { drainSockets } from './drain.ts';
 import { startBun } from './engine/bun.ts';
 import { Gateway } from './gateway.ts';
@@ -230,7 +238,10 @@ function fail(error: unknown): never {
   const isOperators = error instanceof ConfigError || error instanceof StoreStartError;
   const isPort = error instanceof Error && 'code' in error && error.code === 'EADDRINUSE';
   if (isOperators || isPort) process.stderr.write(`parley: ${(error as Error).message}\n`);
-  else process.stderr.write(`parley: ${error instanceof Error ? (error.stack ?? error.message) : String(error)}\n`);
+  else
+    process.stderr.write(
+      `parley: ${error instanceof Error ? (error.stack ?? error.message) : String(error)}\n`,
+    );
   process.exit(1);
 }
 

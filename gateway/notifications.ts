@@ -71,7 +71,8 @@ export class Notifications {
     if (users.length === 0) return;
     this.#parts.store.memberships(room.id, users).then(
       (members) => {
-        for (const user of members.keys()) this.#publish(user, encodeNotification('mention', room.id, seq, from, {}));
+        for (const user of members.keys())
+          this.#publish(user, encodeNotification('mention', room.id, seq, from, {}));
       },
       (error: unknown) => this.#failed(room.id, error),
     );
@@ -100,7 +101,10 @@ export class Notifications {
       if (memberIds.length > roomMax) return;
       const [head] = await log.heads([room.id]);
       if (head === undefined) return;
-      const frame = encodeNotification('message', room.id, null, null, { head: head.seq, messages: head.messages });
+      const frame = encodeNotification('message', room.id, null, null, {
+        head: head.seq,
+        messages: head.messages,
+      });
       for (const user of memberIds) this.#publish(user, frame);
     } catch (error) {
       this.#failed(room.id, error);

@@ -141,7 +141,8 @@ export class Rooms {
     receipts.move(room.id, user, seq, seq, false);
     typing.stop(room.id, user);
     notifications.messageSent(room);
-    if (meta !== null && Array.isArray(meta.mentions)) notifications.mentioned(room, seq, user, meta.mentions);
+    if (meta !== null && Array.isArray(meta.mentions))
+      notifications.mentioned(room, seq, user, meta.mentions);
   }
 
   /** The whole of a send, for HTTP. */
@@ -152,7 +153,8 @@ export class Rooms {
     if (refusal) return refusal;
     const bytes = this.encodeMessage(room, user, message);
     const appended = await this.#append(room, user, bytes, this.#parts.ackLevel, message.id);
-    if (!isRefusal(appended) && !appended.repeated) this.messageAppended(room, user, appended.seq, message.meta);
+    if (!isRefusal(appended) && !appended.repeated)
+      this.messageAppended(room, user, appended.seq, message.meta);
     return appended;
   }
 
@@ -165,7 +167,8 @@ export class Rooms {
       const message = await this.#parts.history.target(id, target);
       if (message === null || message.deleted !== null) return refuse('NOT_FOUND', 'no such message');
       if (message.from !== user) return refuse('FORBIDDEN', 'only the author may edit');
-      if (isSameContent(message.content, content)) return this.#unchanged(message.edited ?? { seq: target, ts: message.ts });
+      if (isSameContent(message.content, content))
+        return this.#unchanged(message.edited ?? { seq: target, ts: message.ts });
       return (
         this.#takeBudget(room, user) ??
         this.#append(room, user, encodeMessageEdited(id, user, target, content), this.#parts.ackLevel)
@@ -243,7 +246,12 @@ export class Rooms {
     if (isRefusal(joined)) return joined;
     const member = (await store.memberships(room.id, [user])).get(user);
     if (member?.muted) {
-      const muted = await this.#append(room, actor, encodeRoomUpdated(room.id, null, { member: { user, role, muted: true } }), 4);
+      const muted = await this.#append(
+        room,
+        actor,
+        encodeRoomUpdated(room.id, null, { member: { user, role, muted: true } }),
+        4,
+      );
       if (isRefusal(muted)) return muted;
     }
     notifications.roomAdded(user, room.record);
@@ -304,7 +312,8 @@ export class Rooms {
   /** Makes a room and tells its members; CONFLICT where the id is taken. */
   async create(room: NewRoom, members: readonly NewMember[]): Promise<Room | Refusal> {
     const { store, notifications } = this.#parts;
-    if ((await store.createRoom(room, members)) === 'exists') return refuse('CONFLICT', 'a room with this id exists');
+    if ((await store.createRoom(room, members)) === 'exists')
+      return refuse('CONFLICT', 'a room with this id exists');
     const made = { ...room, archived: false, epoch: 1 };
     for (const { user } of members) notifications.roomAdded(user, made);
     return made;

@@ -3,7 +3,14 @@
 
 import type { Budget } from '../core/budget.ts';
 import type { Clock } from '../core/clock.ts';
-import { type CloseName, closes, type ErrorCode, errors, type Refusal, retryable } from '../core/protocol/codes.ts';
+import {
+  type CloseName,
+  closes,
+  type ErrorCode,
+  errors,
+  type Refusal,
+  retryable,
+} from '../core/protocol/codes.ts';
 import { concatFrames, encodeError, encodeOk } from '../core/protocol/encode.ts';
 import { refusalsMax, refusalWindowMs, tokenLeewaySeconds } from '../core/protocol/limits.ts';
 import type { Subscription } from './attach.ts';

@@ -9,9 +9,9 @@ import type { ProxyRules } from './address.ts';
 import { type Auth, findToken } from './auth.ts';
 import { type Config, connectBurstSeconds } from './config.ts';
 import type { UpgradeAnswer, UpgradeRequest } from './engine/engine.ts';
-import { isOriginAllowed } from './origin.ts';
 import type { Logger } from './logger.ts';
 import type { Metrics, RefusedReason } from './metrics.ts';
+import { isOriginAllowed } from './origin.ts';
 import { Socket, type SocketParts } from './socket.ts';
 import type { Users } from './users.ts';
 
@@ -80,23 +80,31 @@ export class Upgrades {
     const header = (name: string) => request.header(name);
     const offered = (header('sec-websocket-protocol') ?? '').split(',').map((entry) => entry.trim());
     const isOffered = offered.includes(subprotocol);
-    if (!isOffered && offered.some((entry) => entry !== '')) return this.#refuse('subprotocol', 400, 'BAD_REQUEST');
+    if (!isOffered && offered.some((entry) => entry !== ''))
+      return this.#refuse('subprotocol', 400, 'BAD_REQUEST');
     const { auth, random, users, socketParts } = this.#parts;
     const requestId = hex(random.bytes(8));
-    return auth.verifyToken(findToken(header, request.query), requestId).then((verified) => {
-      if (isRefusal(verified)) return this.#refuseToken(verified);
-      // Those whose slots are given hear of the drain; this one would not.
-      if (this.#parts.isDraining()) return this.#refuse('draining', 503, 'SHUTTING_DOWN', 1000);
-      const identity = {
-        user: users.of(verified.user),
-        session: verified.session ?? requestId,
-        expiresAt: verified.expiresAt,
-      };
-      return { accept: true, data: new Socket(identity, socketParts), protocol: isOffered ? subprotocol : null };
-    }, (error: unknown) => {
-      this.#parts.logger.error({ err: error, requestId }, 'a token could not be checked');
-      return this.#refuse('fault', 500, 'INTERNAL');
-    });
+    return auth.verifyToken(findToken(header, request.query), requestId).then(
+      (verified) => {
+        if (isRefusal(verified)) return this.#refuseToken(verified);
+        // Those whose slots are given hear of the drain; this one would not.
+        if (this.#parts.isDraining()) return this.#refuse('draining', 503, 'SHUTTING_DOWN', 1000);
+        const identity = {
+          user: users.of(verified.user),
+          session: verified.session ?? requestId,
+          expiresAt: verified.expiresAt,
+        };
+        return {
+          accept: true,
+          data: new Socket(identity, socketParts),
+          protocol: isOffered ? subprotocol : null,
+        };
+      },
+      (error: unknown) => {
+        this.#parts.logger.error({ err: error, requestId }, 'a token could not be checked');
+        return this.#refuse('fault', 500, 'INTERNAL');
+      },
+    );
   }
 
   #refuseToken({ code, message, retryAfterMs }: Refusal): UpgradeAnswer<Socket> {

@@ -114,7 +114,8 @@ export class Users {
       await this.#store.touchUsers([...touches].map(([user, touch]) => ({ user, ...touch })));
     } catch (error) {
       this.#logger.warn({ err: error, users: touches.size }, 'last seen could not be written; trying again');
-      for (const [user, touch] of this.#touches) touches.set(user, { ...touch, room: touch.room ?? touches.get(user)?.room ?? null });
+      for (const [user, touch] of this.#touches)
+        touches.set(user, { ...touch, room: touch.room ?? touches.get(user)?.room ?? null });
       this.#touches = touches;
     }
   }

@@ -69,7 +69,10 @@ class BunSocket<Data> implements EngineSocket<Data> {
   }
 }
 
-export async function startBun<Data>(options: EngineOptions, handlers: EngineHandlers<Data>): Promise<Engine> {
+export async function startBun<Data>(
+  options: EngineOptions,
+  handlers: EngineHandlers<Data>,
+): Promise<Engine> {
   let stopped = false;
   const server = Bun.serve<Slot<Data>>({
     hostname: options.host,
@@ -78,7 +81,9 @@ export async function startBun<Data>(options: EngineOptions, handlers: EngineHan
     maxRequestBodySize: options.bodyBytesMax,
     // Our own heartbeat ends sockets; HTTP requests may wait for a commit.
     idleTimeout: 60,
-    ...(options.tls ? { tls: { cert: Bun.file(options.tls.certFile), key: Bun.file(options.tls.keyFile) } } : {}),
+    ...(options.tls
+      ? { tls: { cert: Bun.file(options.tls.certFile), key: Bun.file(options.tls.keyFile) } }
+      : {}),
     fetch(request, bun) {
       const address = bun.requestIP(request)?.address ?? '';
       if (request.headers.get('upgrade')?.toLowerCase() !== 'websocket' || pathOf(request.url) !== '/ws') {
@@ -90,7 +95,8 @@ export async function startBun<Data>(options: EngineOptions, handlers: EngineHan
         header: (name) => request.headers.get(name),
       };
       const finish = (answer: UpgradeAnswer<Data>): Response | undefined => {
-        if (!answer.accept) return new Response(answer.body, { status: answer.status, headers: answer.headers });
+        if (!answer.accept)
+          return new Response(answer.body, { status: answer.status, headers: answer.headers });
         const headers = answer.protocol === null ? undefined : { 'Sec-WebSocket-Protocol': answer.protocol };
         const data: Slot<Data> = { data: answer.data, address, socket: null };
         if (bun.upgrade(request, headers ? { data, headers } : { data })) return undefined;

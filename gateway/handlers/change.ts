@@ -5,7 +5,11 @@ import { isRefusal, type Refusal } from '../../core/protocol/codes.ts';
 import type { Appended } from '../rooms.ts';
 import type { Answer, Handler } from './handling.ts';
 
-export const editMessage: Handler<'edit_message'> = async ({ rooms }, { user }, { room, target, content }) => {
+export const editMessage: Handler<'edit_message'> = async (
+  { rooms },
+  { user },
+  { room, target, content },
+) => {
   return answer(await rooms.edit(user.id, room, target, content));
 };
 

@@ -1,8 +1,8 @@
 // What a handler is given and what it answers. A handler is the story of one client frame: may they, do it, answer.
 
 import type { Clock } from '../../core/clock.ts';
-import type { ClientFrame, ClientFrameName, Level } from '../../core/protocol/frames.ts';
 import type { Refusal } from '../../core/protocol/codes.ts';
+import type { ClientFrame, ClientFrameName, Level } from '../../core/protocol/frames.ts';
 import type { Auth } from '../auth.ts';
 import type { Hub } from '../hub.ts';
 import type { Log } from '../log/log.ts';

@@ -21,13 +21,17 @@ function withRoom(
 ): Answer | Promise<Answer> {
   const warm = parts.hub.warm(id, socket.user.id);
   if (warm !== null) return use(warm);
-  return parts.rooms.open(socket.user.id, id).then((room: HubRoom | Refusal) => (isRefusal(room) ? room : use(room)));
+  return parts.rooms
+    .open(socket.user.id, id)
+    .then((room: HubRoom | Refusal) => (isRefusal(room) ? room : use(room)));
 }
 
 function move(parts: Handling, { user }: Socket, room: HubRoom, delivered: number, read: number): Answer {
   const member = room.member(user.id) ?? null;
   if (member === null) {
-    return room.record.public ? refuse('FORBIDDEN', 'only members have marks') : refuse('NOT_FOUND', 'no such room');
+    return room.record.public
+      ? refuse('FORBIDDEN', 'only members have marks')
+      : refuse('NOT_FOUND', 'no such room');
   }
   parts.receipts.move(room.id, user.id, Math.min(delivered, room.head), Math.min(read, room.head));
   return nothing;

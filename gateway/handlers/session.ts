@@ -1,7 +1,7 @@
 // authenticate: a new token for this socket, before or after the old one expired. ping: the server's time.
 
 import { isRefusal, refuse } from '../../core/protocol/codes.ts';
-import { type Handler } from './handling.ts';
+import type { Handler } from './handling.ts';
 
 export const authenticate: Handler<'authenticate'> = async (parts, socket, { token }) => {
   const verified = await parts.auth.verifyToken(token, socket.session);

@@ -23,7 +23,11 @@ export function healthRoutes({ config, health, metrics, clock, version }: HttpPa
   function readHealth(): Answer {
     const now = clock.now();
     const body = {
-      status: health.draining() ? 'draining' : (health.fault() ?? health.degraded()) === null ? 'ok' : 'degraded',
+      status: health.draining()
+        ? 'draining'
+        : (health.fault() ?? health.degraded()) === null
+          ? 'ok'
+          : 'degraded',
       server_id: config.serverId,
       timestamp: toTime(now),
       version,
@@ -59,7 +63,9 @@ export function healthRoutes({ config, health, metrics, clock, version }: HttpPa
       path: '/ready',
       summary: 'Whether it takes connections: 503 while it drains or is cut off from the log',
       auth: false,
-      answers: { 200: Type.Object({ status: Type.Literal('ready'), degraded: Type.Optional(Type.String()) }) },
+      answers: {
+        200: Type.Object({ status: Type.Literal('ready'), degraded: Type.Optional(Type.String()) }),
+      },
       run: readReady,
     }),
     route({

@@ -122,7 +122,11 @@ export async function startHttp(
     metrics,
     limits: { ringBytesMax: 65_536, slowBytes: 65_536 },
   });
-  hub.connect(noEngine, { onAttached: nothing, onDetached: nothing, onUserFrames: nothing, onControl: nothing }, nothing);
+  hub.connect(
+    noEngine,
+    { onAttached: nothing, onDetached: nothing, onUserFrames: nothing, onControl: nothing },
+    nothing,
+  );
   const users = new Users({ rates: config, store, clock, logger, metrics });
   const receipts = new Receipts({ clock, log, store, logger, metrics });
   const notifications = new Notifications({ clock, log, store, users, hub, receipts, logger, roomMax: 1000 });

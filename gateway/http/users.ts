@@ -64,7 +64,10 @@ export function userRoutes({ store, presence, clock }: HttpParts): Route[] {
     }
     const users = await store.users(ids);
     const statuses = await presence.statuses(users.map((user) => user.id));
-    return { status: 200, body: { users: users.map((user, i) => toUserBody(user, statuses[i] ?? 'offline')) } };
+    return {
+      status: 200,
+      body: { users: users.map((user, i) => toUserBody(user, statuses[i] ?? 'offline')) },
+    };
   }
 
   return [

@@ -42,7 +42,12 @@ export class RedisConnection {
   #observer: ConnectionObserver | null = null;
   #isClosed = false;
 
-  private constructor(facts: ServerFacts, commands: Redis | Cluster, channels: Redis | Cluster, logger: Logger) {
+  private constructor(
+    facts: ServerFacts,
+    commands: Redis | Cluster,
+    channels: Redis | Cluster,
+    logger: Logger,
+  ) {
     this.facts = facts;
     this.#commands = commands;
     this.#channels = channels;
@@ -105,13 +110,18 @@ export class RedisConnection {
 
   unsubscribe(channel: string): void {
     if (!this.#subscribed.delete(channel) || this.#channels.status !== 'ready') return;
-    const left = this.facts.isCluster ? this.#channels.sunsubscribe(channel) : this.#channels.unsubscribe(channel);
-    // Without a connection there is nothing to leave.
-    left.catch(() => {});
+    const left = this.facts.isCluster
+      ? this.#channels.sunsubscribe(channel)
+      : this.#channels.unsubscribe(channel);
+    left.catch(() => {
+      // Without a connection there is nothing to leave.
+    });
   }
 
   #subscribeNow(channels: readonly string[]): Promise<unknown> {
-    return this.facts.isCluster ? this.#channels.ssubscribe(...channels) : this.#channels.subscribe(...channels);
+    return this.facts.isCluster
+      ? this.#channels.ssubscribe(...channels)
+      : this.#channels.subscribe(...channels);
   }
 
   async #resubscribe(logger: Logger): Promise<void> {
@@ -119,7 +129,8 @@ export class RedisConnection {
     try {
       const channels = [...this.#subscribed];
       if (this.facts.isCluster) for (const channel of channels) await this.#subscribeNow([channel]);
-      else for (let i = 0; i < channels.length; i += 500) await this.#subscribeNow(channels.slice(i, i + 500));
+      else
+        for (let i = 0; i < channels.length; i += 500) await this.#subscribeNow(channels.slice(i, i + 500));
       this.#observer?.onResubscribed();
     } catch (err) {
       // The connection went again: the next `ready` starts over.
@@ -193,14 +204,19 @@ async function readFacts(redis: Redis): Promise<ServerFacts> {
   if (policy.startsWith('allkeys-')) {
     throw new StoreStartError(`REDIS_URL: maxmemory-policy ${policy} evicts messages; set it to noeviction`);
   }
-  const isAppendOnly = (await readSetting(redis, 'appendonly', field('aof_enabled') === '1' ? 'yes' : 'no')) === 'yes';
+  const isAppendOnly =
+    (await readSetting(redis, 'appendonly', field('aof_enabled') === '1' ? 'yes' : 'no')) === 'yes';
   const fsync = await readSetting(redis, 'appendfsync', '');
   const warnings: string[] = [];
-  if (!isAppendOnly) warnings.push('Redis: appendonly is off, what is not flushed yet is lost with the server');
+  if (!isAppendOnly)
+    warnings.push('Redis: appendonly is off, what is not flushed yet is lost with the server');
   else if (fsync !== 'always') {
-    warnings.push(`Redis: appendfsync is ${fsync || 'unknown'}, up to a second of unflushed messages may be lost with the server`);
+    warnings.push(
+      `Redis: appendfsync is ${fsync || 'unknown'}, up to a second of unflushed messages may be lost with the server`,
+    );
   }
-  if (policy !== 'noeviction') warnings.push(`Redis: maxmemory-policy is ${policy || 'unknown'}, noeviction is advised`);
+  if (policy !== 'noeviction')
+    warnings.push(`Redis: maxmemory-policy is ${policy || 'unknown'}, noeviction is advised`);
   return {
     version,
     isCluster: field('cluster_enabled') === '1',

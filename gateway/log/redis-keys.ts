@@ -76,7 +76,9 @@ export class RedisKeys {
   }
 
   /** What a channel is for, by the part after the shard's prefix; null for another's. */
-  parseChannel(channel: string): { readonly kind: string; readonly shard: number; readonly name: string } | null {
+  parseChannel(
+    channel: string,
+  ): { readonly kind: string; readonly shard: number; readonly name: string } | null {
     const match = /^\{s(\d+)\}:([a-z]+):?(.*)$/s.exec(channel.slice(this.#prefix.length + 1));
     if (match === null) return null;
     return { shard: Number(match[1]), kind: match[2] as string, name: match[3] as string };

@@ -156,7 +156,14 @@ export class RedisRoster implements Roster {
   /** Takes a dead process's users out of every room, for all shards; one process does it. */
   async #prune(dead: string): Promise<void> {
     const { connection, keys, logger } = this.#parts;
-    const lock = await connection.call('SET', keys.pruneLock(dead), this.#parts.server, 'NX', 'PX', pruneLockMs);
+    const lock = await connection.call(
+      'SET',
+      keys.pruneLock(dead),
+      this.#parts.server,
+      'NX',
+      'PX',
+      pruneLockMs,
+    );
     if (lock === null) return;
     logger.info({ dead }, 'a process is gone; its users are taken from the rooms');
     await this.#pruneRooms(dead, true);

@@ -101,7 +101,13 @@ export class RedisScripts {
     for (let attempt = 0; ; attempt++) {
       const bound = await this.adopted(shard);
       try {
-        const answer = (await this.#connection.call('EVALSHA', bound[name].sha, keys.length, ...keys, ...args)) as unknown[];
+        const answer = (await this.#connection.call(
+          'EVALSHA',
+          bound[name].sha,
+          keys.length,
+          ...keys,
+          ...args,
+        )) as unknown[];
         if (String(answer[0]) !== 'invalid') return answer;
         if (attempt > 2) throw new Error('the shard stays invalid');
       } catch (error) {
@@ -131,7 +137,9 @@ export class RedisScripts {
     const runId = await this.#runId(meta);
     const salt = Buffer.from(this.#random.bytes(8)).toString('hex');
     const bind = (text: string) =>
-      script(`if #ARGV == 0 then return 'loaded' end -- ${salt}\nlocal RUN = '${runId}.${this.#generation}'\n${text}`);
+      script(
+        `if #ARGV == 0 then return 'loaded' end -- ${salt}\nlocal RUN = '${runId}.${this.#generation}'\n${text}`,
+      );
     const [append, seed, adopt] = [bind(appendText), bind(seedText), bind(adoptText)];
     // Run without arguments: SCRIPT LOAD has no key to be routed by in a cluster.
     for (const { text } of [append, seed]) await this.#connection.call('EVAL', text, 1, meta);

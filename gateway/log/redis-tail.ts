@@ -1,9 +1,9 @@
 // The tail of the log in Redis: leases, the front of each shard's wal, committed marks, dead letters. Implements tail.ts
 // for the flusher.
 
+import { decodeEvent } from '../../core/protocol/events.ts';
 import { frameEnds } from '../../core/protocol/slice.ts';
 import { readSeq } from '../../core/protocol/stamp.ts';
-import { decodeEvent } from '../../core/protocol/events.ts';
 import type { StoredEvent } from '../store/store.ts';
 import type { RedisConnection } from './redis-connection.ts';
 import type { RedisKeys, ShardKeys } from './redis-keys.ts';
@@ -19,8 +19,10 @@ const sweepCount = 200;
 /** Dead letters kept for a shard. */
 const deadLettersMax = 10_000;
 
-const renewText = "if redis.call('GET', KEYS[1]) == ARGV[1] then return redis.call('PEXPIRE', KEYS[1], ARGV[2]) end return 0";
-const releaseText = "if redis.call('GET', KEYS[1]) == ARGV[1] then return redis.call('DEL', KEYS[1]) end return 0";
+const renewText =
+  "if redis.call('GET', KEYS[1]) == ARGV[1] then return redis.call('PEXPIRE', KEYS[1], ARGV[2]) end return 0";
+const releaseText =
+  "if redis.call('GET', KEYS[1]) == ARGV[1] then return redis.call('DEL', KEYS[1]) end return 0";
 
 export interface RedisTailParts {
   readonly connection: RedisConnection;
@@ -88,7 +90,10 @@ export class RedisTail implements Tail {
   async read(shard: number, eventsMax: number): Promise<TailBatch | null> {
     const { connection } = this.#parts;
     const { wal } = this.#keys(shard);
-    const entries = (await connection.call('XRANGE', wal, '-', '+', 'COUNT', entriesRead)) as [Buffer, Buffer[]][];
+    const entries = (await connection.call('XRANGE', wal, '-', '+', 'COUNT', entriesRead)) as [
+      Buffer,
+      Buffer[],
+    ][];
     const events: StoredEvent[] = [];
     let bytes = 0;
     let taken = 0;
@@ -154,7 +159,10 @@ export class RedisTail implements Tail {
     let cursor = '0';
     let swept = 0;
     do {
-      const answer = (await connection.call('HSCAN', heads, cursor, 'COUNT', sweepCount)) as [Buffer, Buffer[]];
+      const answer = (await connection.call('HSCAN', heads, cursor, 'COUNT', sweepCount)) as [
+        Buffer,
+        Buffer[],
+      ];
       cursor = String(answer[0]);
       const rooms = answer[1].filter((_, i) => i % 2 === 0).map(String);
       if (rooms.length > 0) swept += await scripts.sweep(shard, [prefix, recentTtlSeconds, ...rooms]);

@@ -247,7 +247,9 @@ export class RedisLog implements Log {
     if (readOp(bytes) !== eventOps.message) return false;
     const time = uuidTime(id);
     const windowMs = (this.#parts.options.dedupeSeconds * 1000) / 2;
-    return time === null || Math.abs(time - this.#parts.clock.now()) > windowMs || time < since + adoptionDoubtMs;
+    return (
+      time === null || Math.abs(time - this.#parts.clock.now()) > windowMs || time < since + adoptionDoubtMs
+    );
   }
 
   #settleBatch(queue: ShardQueue, batch: readonly Append[], walId: string, packed: Buffer): void {
@@ -287,7 +289,8 @@ export class RedisLog implements Log {
       } catch (err) {
         logger.debug({ err, shard: queue.shard }, 'the committed mark could not be read');
       }
-      if (queue.committing.length > 0) await new Promise<void>((resolve) => clock.after(committedPollMs, resolve));
+      if (queue.committing.length > 0)
+        await new Promise<void>((resolve) => clock.after(committedPollMs, resolve));
     }
     queue.isWatchingCommits = false;
   }
@@ -455,11 +458,13 @@ export class RedisLog implements Log {
     const { kind, shard, name } = parsed;
     if (kind === 'room') {
       const op = readOp(payload);
-      if (op >= eventOps.message && op <= eventOps.epoch_started) this.#listener?.onEvents(name, payload, frameEnds(payload));
+      if (op >= eventOps.message && op <= eventOps.epoch_started)
+        this.#listener?.onEvents(name, payload, frameEnds(payload));
       else this.#listener?.onRoomFrames(name, payload);
     } else if (kind === 'user') this.#listener?.onUserFrames(name, payload);
     else if (kind === 'wake') this.#parts.onWake(shard);
-    else if (kind === 'committed') this.#onCommitted(this.#queues[shard] as ShardQueue, Buffer.from(payload).toString());
+    else if (kind === 'committed')
+      this.#onCommitted(this.#queues[shard] as ShardQueue, Buffer.from(payload).toString());
   }
 
   /** Called by the connection when messages may have been missed. */
@@ -597,5 +602,7 @@ function compareIds(first: string, second: string): number {
 }
 
 function asUnavailable(error: unknown): unknown {
-  return error instanceof StoreUnavailable ? error : new StoreUnavailable('Redis does not answer', { cause: error });
+  return error instanceof StoreUnavailable
+    ? error
+    : new StoreUnavailable('Redis does not answer', { cause: error });
 }
