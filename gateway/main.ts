@@ -49,6 +49,9 @@ const engineShare = 2;
 /** A message so many times over MAX_FRAME_BYTES is cut by the engine; below that it is answered with 1009. */
 const engineFrames = 4;
 
+/** A body so many times over the limit is cut by the engine, without a word; below that the routes answer. */
+const engineBodies = 16;
+
 async function start(config: Config): Promise<void> {
   const logger = createLogger(config);
   for (const warning of configWarnings(config)) logger.warn(warning);
@@ -156,7 +159,7 @@ async function start(config: Config): Promise<void> {
       port: config.port,
       messageBytesMax: config.maxFrameBytes * engineFrames,
       backlogBytesMax: config.maxBacklogBytes * engineShare,
-      bodyBytesMax: bodyBytesMax(config),
+      bodyBytesMax: bodyBytesMax(config) * engineBodies,
       ...(config.tlsCert !== undefined && config.tlsKey !== undefined
         ? { tls: { certFile: config.tlsCert, keyFile: config.tlsKey } }
         : {}),

@@ -28,7 +28,8 @@ interface Present {
 interface RoomPresence {
   readonly users: Map<string, Present>;
   readonly changed: Set<string>;
-  isTelling: boolean;
+  /** The roster is being told; null where it is not. */
+  telling: Promise<void> | null;
 }
 
 interface Leaving {
@@ -69,7 +70,7 @@ export class Presence {
   attached({ id }: HubRoom, { user }: Socket): void {
     let room = this.#rooms.get(id);
     if (room === undefined) {
-      room = { users: new Map(), changed: new Set(), isTelling: false };
+      room = { users: new Map(), changed: new Set(), telling: null };
       this.#rooms.set(id, room);
     }
     const present = room.users.get(user.id);
@@ -102,9 +103,16 @@ export class Presence {
     }
   }
 
-  /** How many users are in a room, and at most `limit` of them. */
-  list(room: string, limit: number): Promise<RosterDiff> {
-    return this.#parts.roster.list(room, limit);
+  /** How many users are in a room, and at most `limit` of them; with everybody who has come here by now. */
+  async list(id: string, limit: number): Promise<RosterDiff> {
+    const room = this.#rooms.get(id);
+    if (room !== undefined) {
+      await room.telling;
+      this.#changedRooms.delete(id);
+      this.#tell(id, room, this.#parts.clock.now());
+      await room.telling;
+    }
+    return this.#parts.roster.list(id, limit);
   }
 
   /** Statuses in the order asked for; with the roster away, as far as this process knows. */
@@ -144,7 +152,7 @@ export class Presence {
     }
     for (const id of [...this.#changedRooms]) {
       const room = this.#rooms.get(id);
-      if (room?.isTelling) continue;
+      if (room?.telling) continue;
       this.#changedRooms.delete(id);
       if (room) this.#tell(id, room, now);
     }
@@ -172,14 +180,13 @@ export class Presence {
       this.#publish(id, diff);
       return;
     }
-    room.isTelling = true;
-    diff.then(
+    room.telling = diff.then(
       (told) => {
-        room.isTelling = false;
+        room.telling = null;
         this.#publish(id, told);
       },
       (err: unknown) => {
-        room.isTelling = false;
+        room.telling = null;
         this.#parts.logger.debug({ err, room: id }, 'presence could not be told; trying again');
         this.#takeBack(id, room, changes);
       },

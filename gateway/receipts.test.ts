@@ -75,7 +75,7 @@ test("the user's sockets hear of his marks, in the room or not", async () => {
   const phone = await chat.connect('bob');
   await bob.ask('mark_read', 'room', 3);
   await clock.advance(gatherMs);
-  const expected = [99, 'marks', 'room', null, null, { delivered: 3, read: 3 }];
+  const expected = [99, 'marks', 'room', null, null, { delivered: 3, read: 3 }] as const;
   expect(phone.all).toContainEqual(expected);
 });
 

@@ -97,9 +97,10 @@ export async function startBun<Data>(
       const finish = (answer: UpgradeAnswer<Data>): Response | undefined => {
         if (!answer.accept)
           return new Response(answer.body, { status: answer.status, headers: answer.headers });
-        const headers = answer.protocol === null ? undefined : { 'Sec-WebSocket-Protocol': answer.protocol };
+        // Without the header Bun would echo the first one that was offered; an empty one is not sent.
+        const headers = { 'Sec-WebSocket-Protocol': answer.protocol ?? '' };
         const data: Slot<Data> = { data: answer.data, address, socket: null };
-        if (bun.upgrade(request, headers ? { data, headers } : { data })) return undefined;
+        if (bun.upgrade(request, { data, headers })) return undefined;
         return new Response('not a WebSocket handshake', { status: 400 });
       };
       const answer = handlers.onUpgrade(upgrade);
