@@ -50,7 +50,7 @@ const engineShare = 2;
 const engineFrames = 4;
 
 /** A body so many times over the limit is cut by the engine, without a word; below that the routes answer. */
-const engineBodies = 16;
+const engineBodies = 64;
 
 async function start(config: Config): Promise<void> {
   const logger = createLogger(config);

@@ -440,6 +440,25 @@ describe('a server of its own, with fsync:', () => {
     expect(await store.reserveEpoch(room, 'log')).toMatchObject({ epoch: 1 });
   }, 30_000);
 
+  test('frozen or killed, the only process on it commits again once it holds the lock again', async () => {
+    const url = await server.createDatabase('alone');
+    const only = await open(url, { exclusive: true, statementMs: 500 });
+    await only.commit(batchOf('room', 1, 2));
+    server.signal('SIGSTOP');
+    expect(await failure(only.commit(batchOf('room', 3, 2)))).toBeInstanceOf(StoreUnavailable);
+    expect(await failure(only.commit(batchOf('room', 3, 2)))).toBeInstanceOf(StoreUnavailable);
+    server.signal('SIGCONT');
+    await untilAvailable(() => only.check());
+    const [head] = await only.heads(['room']);
+    await only.commit(batchOf('room', head!.seq + 1, 1));
+    await server.kill();
+    expect(await failure(only.commit(batchOf('room', head!.seq + 2, 1)))).toBeInstanceOf(StoreUnavailable);
+    await server.start();
+    await untilAvailable(() => only.commit(batchOf('room', head!.seq + 2, 1)));
+    expect(await seqsOf(only, 'room')).toEqual(upTo(head!.seq + 2));
+    await only.close();
+  }, 30_000);
+
   test('restarted in good order it is used again by the next call', async () => {
     await store.check();
     await server.stop();

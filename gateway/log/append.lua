@@ -4,20 +4,20 @@
 -- no append can reach a server whose heads were not found valid.
 --
 -- KEYS  1 heads (hash: room -> epoch, seq, ts, committed seq, messages as '>ddddd')
---       2 meta  (hash: run, since, incarnation, wal_bytes, wal_events, first_bucket, miss:ROOM)
+--       2 meta  (hash: run, since, incarnation, inherited, wal_bytes, wal_events, first_bucket, committed, miss:ROOM)
 --       3 wal   (stream: one entry a call; f: the frames, n: the message number of each as '>I8')
 -- ARGV  1 start of the shard's keys, 2 WAL_MAX_BYTES, 3 RECENT_BYTES, 4 DEDUPE_SECONDS, 5 PUBLISH or SPUBLISH,
 --       6 nonce for misses, then for each entry: room, id (16 bytes), from, frame
 -- Answers {'invalid'}: another server's heads; adopt first. {'full'}: the wal is at its bound.
 --         {'missing', room, nonce, …}: these rooms have no head; seed them first. Nothing was written but the nonces.
---         {'ok', wal id, packed}: for each entry '>BI8I8': 0 new, 1 repeated, 2 another user's id; seq; ts.
+--         {'ok', wal id, incarnation, packed}: for each entry '>BI8I8': 0 new, 1 repeated, 2 another user's id; seq; ts.
 
 local heads, meta, wal = KEYS[1], KEYS[2], KEYS[3]
 local prefix, publish = ARGV[1], ARGV[5]
 local firstArg = 7
 local count = (#ARGV - firstArg + 1) / 4
 
-local state = redis.call('HMGET', meta, 'run', 'wal_bytes', 'wal_events', 'first_bucket')
+local state = redis.call('HMGET', meta, 'run', 'wal_bytes', 'wal_events', 'first_bucket', 'incarnation')
 if state[1] ~= RUN then return {'invalid'} end
 local walBytes = tonumber(state[2]) or 0
 local walEvents = tonumber(state[3]) or 0
@@ -97,7 +97,7 @@ end
 if #ids == 0 then
   -- All repeated: they are committed when what is in the wal now is.
   local last = redis.call('XREVRANGE', wal, '+', '-', 'COUNT', 1)
-  return {'ok', last[1] and last[1][1] or '0-0', table.concat(answers)}
+  return {'ok', last[1] and last[1][1] or '0-0', state[5], table.concat(answers)}
 end
 
 local packed, frames, numbers = {}, {}, {}
@@ -134,4 +134,4 @@ for _, name in ipairs(names) do
 end
 -- Whoever flushes this shard sleeps while its wal is empty.
 if walEvents == 0 then redis.call(publish, prefix .. 'wake', '') end
-return {'ok', walId, table.concat(answers)}
+return {'ok', walId, state[5], table.concat(answers)}

@@ -2,27 +2,36 @@
 -- message ids that are old and committed. May be repeated, and run by two owners at once.
 --
 -- KEYS  1 heads, 2 meta, 3 wal
--- ARGV  1 start of the shard's keys, 2 PUBLISH or SPUBLISH, 3 id of the first entry committed, 4 id of the last,
---       5 their bytes, 6 their events, 7 DEDUPE_SECONDS, then for each room: room, committed seq
--- Answers the number of events left in the wal.
+-- ARGV  1 start of the shard's keys, 2 PUBLISH or SPUBLISH, 3 incarnation that the entries were read under, 4 id of the
+--       first entry committed, 5 id of the last, 6 their bytes, 7 their events, 8 DEDUPE_SECONDS, then for each room:
+--       room, committed seq
+-- Answers the number of events left in the wal. Of another incarnation nothing is known, and nothing changed.
 
 local heads, meta, wal = KEYS[1], KEYS[2], KEYS[3]
-local prefix, publish, firstId, lastId = ARGV[1], ARGV[2], ARGV[3], ARGV[4]
-local bytes, events = tonumber(ARGV[5]), tonumber(ARGV[6])
+local prefix, publish, firstId, lastId = ARGV[1], ARGV[2], ARGV[4], ARGV[5]
+local bytes, events = tonumber(ARGV[6]), tonumber(ARGV[7])
+-- Lua unpacks no more than 8,000 values.
+local chunk = 2000
+
+local state = redis.call('HMGET', meta, 'wal_bytes', 'wal_events', 'first_bucket', 'incarnation')
+if (state[4] or '') ~= ARGV[3] then return 1 end
 
 local names, seqs = {}, {}
-for i = 8, #ARGV, 2 do
+for i = 9, #ARGV, 2 do
   names[#names + 1] = ARGV[i]
   seqs[#seqs + 1] = tonumber(ARGV[i + 1])
 end
 local packed = {}
-local found = #names > 0 and redis.call('HMGET', heads, unpack(names)) or {}
-for i, room in ipairs(names) do
-  if found[i] then
-    local epoch, seq, ts, committed, messages = struct.unpack('>ddddd', found[i])
-    if seqs[i] > committed then
-      packed[#packed + 1] = room
-      packed[#packed + 1] = struct.pack('>ddddd', epoch, seq, ts, seqs[i], messages)
+for from = 1, #names, chunk do
+  local found = redis.call('HMGET', heads, unpack(names, from, math.min(from + chunk - 1, #names)))
+  for i = 1, #found do
+    if found[i] then
+      local epoch, seq, ts, committed, messages = struct.unpack('>ddddd', found[i])
+      local stored = seqs[from + i - 1]
+      if stored > committed then
+        packed[#packed + 1] = names[from + i - 1]
+        packed[#packed + 1] = struct.pack('>ddddd', epoch, seq, ts, stored, messages)
+      end
     end
   end
 end
@@ -37,8 +46,9 @@ if not (first[1] and first[1][1] == firstId) then
   end
 end
 
-local state = redis.call('HMGET', meta, 'wal_bytes', 'wal_events', 'first_bucket')
-if #packed > 0 then redis.call('HSET', heads, unpack(packed)) end
+for from = 1, #packed, chunk do
+  redis.call('HSET', heads, unpack(packed, from, math.min(from + chunk - 1, #packed)))
+end
 local ms, n = string.match(lastId, '(%d+)-(%d+)')
 redis.call('XTRIM', wal, 'MINID', '=', ms .. '-' .. string.format('%.0f', tonumber(n) + 1))
 local left = redis.call('XRANGE', wal, '-', '+', 'COUNT', 1)
@@ -50,7 +60,7 @@ redis.call('HSET', meta,
   'committed', lastId)
 
 local time = redis.call('TIME')
-local dedupe = tonumber(ARGV[7])
+local dedupe = tonumber(ARGV[8])
 local oldest = isEmpty and tonumber(time[1]) or math.floor(tonumber(string.match(left[1][1], '(%d+)-')) / 1000)
 local bucket = tonumber(state[3])
 while bucket and (bucket + 2) * dedupe <= tonumber(time[1]) and (bucket + 1) * dedupe <= oldest do
@@ -59,5 +69,5 @@ while bucket and (bucket + 2) * dedupe <= tonumber(time[1]) and (bucket + 1) * d
   redis.call('HSET', meta, 'first_bucket', string.format('%.0f', bucket))
 end
 
-redis.call(publish, prefix .. 'committed', lastId)
+redis.call(publish, prefix .. 'committed', lastId .. ' ' .. ARGV[3])
 return leftEvents

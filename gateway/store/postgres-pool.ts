@@ -204,7 +204,7 @@ const refusedStates = /^(22|23|54|PA)/;
 /** Only a mistake in this program or in the schema brings these about. */
 const bugStates = /^(0A|21|42|P0)/;
 
-export function toStoreError(error: unknown): Error {
+function toStoreError(error: unknown): Error {
   const message = firstLine(error);
   const state = sqlStateOf(error);
   if (refusedStates.test(state)) return new StoreRefused(message, { cause: error });
