@@ -109,7 +109,7 @@ describe('subscribing', () => {
 });
 
 test('under concurrent appends, edits and deletes nothing is missing and nothing comes twice', async () => {
-  for (let seed = 1; seed <= 120; seed++) {
+  for (let seed = 1; seed <= 30; seed++) {
     const random = new Random(seed);
     const chat = await startProcess({ seed, limits: { ringBytesMax: random.pick([200, 2000, 64_000]) } });
     const { clock, simulated } = chat;

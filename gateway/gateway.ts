@@ -64,13 +64,21 @@ export interface GatewayOptions {
   readonly socketsMax: number;
 }
 
+/** Told of every admitted socket. */
+export interface SocketObserver {
+  onOpened(socket: Socket): void;
+  onClosed(socket: Socket): void;
+}
+
 export class Gateway {
   readonly sockets = new Set<Socket>();
   readonly #parts: Handling;
   readonly #options: GatewayOptions;
   readonly #logger: Logger;
+  readonly #observer: SocketObserver;
 
-  constructor(parts: Handling, options: GatewayOptions, logger: Logger) {
+  constructor(parts: Handling, options: GatewayOptions, logger: Logger, observer: SocketObserver) {
+    this.#observer = observer;
     this.#parts = parts;
     this.#options = options;
     this.#logger = logger;
@@ -90,6 +98,7 @@ export class Gateway {
     this.sockets.add(socket);
     metrics.socketsOpen = this.sockets.size;
     users.opened(socket);
+    this.#observer.onOpened(socket);
     // He may have been away with the others.
     presence.userChanged(socket);
     log.subscribeUser(socket.user.id);
@@ -257,6 +266,7 @@ export class Gateway {
     if (!this.sockets.delete(socket)) return;
     metrics.socketsOpen = this.sockets.size;
     users.closed(socket);
+    this.#observer.onClosed(socket);
     for (const room of [...socket.subscriptions.keys()]) {
       hub.detach(socket, room, true);
       typists.stop(room, socket.user.id);

@@ -414,23 +414,17 @@ export class Hub implements LogListener {
 
   /** Events after `seq`, for readers that catch up: one read serves all that come within a few seconds. */
   async readAfter(room: HubRoom, seq: number): Promise<readonly PlacedEvent[]> {
-    const start = seq - (seq % pageAlignment);
-    const page = this.#readPage(room, start, null);
-    const events = await page;
+    const events = await this.#readPage(room, seq - (seq % pageAlignment));
     if ((events[events.length - 1]?.seq ?? 0) > seq) return events;
     // It was cut by its bytes, or read when it was the end: those who are at this place share the next.
-    return this.#readPage(room, seq, page);
+    return this.#readPage(room, seq);
   }
 
-  /** One read for all who ask for the same page, other than the `stale` one. */
-  #readPage(
-    room: HubRoom,
-    start: number,
-    stale: Promise<readonly PlacedEvent[]> | null,
-  ): Promise<readonly PlacedEvent[]> {
+  /** One read for all who ask for the same page. */
+  #readPage(room: HubRoom, start: number): Promise<readonly PlacedEvent[]> {
     const key = `${start} ${room.changes} ${room.id}`;
     const kept = this.#pages.get(key);
-    if (kept !== undefined && kept !== stale) return kept;
+    if (kept !== undefined) return kept;
     const page = this.#readFrom(room.id, start);
     this.#pages.set(key, page);
     const forget = () => {

@@ -34,6 +34,7 @@ import { Presence } from './presence.ts';
 import { Receipts } from './receipts.ts';
 import { Rooms } from './rooms.ts';
 import { sweepSlow } from './slow.ts';
+import { SocketRows } from './socket-rows.ts';
 import { StoreStartError } from './store/store.ts';
 import { Typing } from './typing.ts';
 import { Upgrades } from './upgrade.ts';
@@ -99,6 +100,14 @@ async function start(config: Config): Promise<void> {
   });
   const auth = await createAuth({ config, store, clock, random, logger });
 
+  const socketRows = new SocketRows({
+    store,
+    clock,
+    random,
+    logger,
+    server: config.serverId,
+    ttlSeconds: config.sessionTtlSeconds,
+  });
   const gateway = new Gateway(
     {
       auth,
@@ -123,6 +132,7 @@ async function start(config: Config): Promise<void> {
       socketsMax: config.maxConnections,
     },
     logger,
+    { onOpened: (socket) => socketRows.opened(socket), onClosed: (socket) => socketRows.closed(socket) },
   );
   let isDraining = false;
   const upgrades = new Upgrades({
@@ -205,6 +215,7 @@ async function start(config: Config): Promise<void> {
     await drainSockets({ sockets: gateway.sockets, clock, random, drainSeconds: config.drainSeconds });
     await receipts.close();
     await users.flush();
+    await socketRows.close();
     await engine.stop();
     await backends.close();
     logger.info('drained');

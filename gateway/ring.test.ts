@@ -167,8 +167,15 @@ describe('the newest', () => {
     add(ring, [message(3)], size * 3);
     add(ring, [message(4)], size * 3);
     expect(ring.newest(10, noLimit)).toBeNull();
+  });
+
+  test('of a ring that was cleared are not known, however whole it was', () => {
+    const ring = new Ring();
+    ring.prepend([message(1)], 1, true, noLimit);
     ring.clear();
     expect(ring.newest(1, noLimit)).toBeNull();
+    add(ring, [message(5)]);
+    expect(ring.newest(10, noLimit)).toBeNull();
   });
 
   test('with a gap to what is put in front stay without it', () => {

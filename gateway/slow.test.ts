@@ -1,7 +1,7 @@
 // The sweep for slow sockets: above the soft limit off the topics, above the hard one closed.
 
 import { expect, test } from 'bun:test';
-import { startProcess } from '../tests/simulated/process.ts';
+import { request, startProcess } from '../tests/simulated/process.ts';
 import { sweepSlow } from './slow.ts';
 
 test('sockets below the soft limit are left alone, those above fall behind, those above the hard one are closed', async () => {
@@ -27,4 +27,18 @@ test('sockets below the soft limit are left alone, those above fall behind, thos
   expect([chat.metrics.readersCaughtUp, chat.metrics.slowReaders]).toEqual([1, 1]);
   sweepSlow(chat.gateway.sockets, { slowBytes: 1000, backlogBytesMax: 4000 }, chat.metrics);
   expect([chat.metrics.readersCaughtUp, chat.metrics.slowReaders]).toEqual([1, 1]);
+});
+
+test('answers that nobody reads close the socket as well, without any sweep', async () => {
+  const chat = await startProcess({ backlogBytesMax: 8192 });
+  await chat.makeRoom('room', ['ann']);
+  const [ann, reader] = [await chat.connect('ann'), await chat.connect('ann')];
+  for (let i = 0; i < 10; i++) await reader.say('room', 'x'.repeat(500));
+  ann.handle.isStalled = true;
+  for (let i = 1; i <= 5 && ann.handle.isOpen; i++) {
+    ann.send(request('history', i, 'room', null, null, 200));
+    await chat.clock.settle();
+  }
+  expect(ann.handle.closed).toEqual({ code: 4008, reason: 'slow' });
+  expect(reader.handle.isOpen).toBe(true);
 });

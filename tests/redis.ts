@@ -140,6 +140,7 @@ class Server implements RedisServer {
       lazyConnect: true,
       retryStrategy: () => 20,
       maxRetriesPerRequest: null,
+      commandTimeout: 20_000,
       ...(this.#password === null ? {} : { password: this.#password }),
       ...options,
     });

@@ -61,7 +61,9 @@ for i = 0, count - 1 do
   local at = firstArg + i * 4
   fields[i + 1] = ARGV[at + 1] .. ARGV[at]
 end
-for b = bucket, firstBucket, -1 do
+-- With nothing in the wal all is committed, and what is older than the window does not count.
+local lastBucket = walEvents == 0 and math.max(firstBucket, bucket - 1) or firstBucket
+for b = bucket, lastBucket, -1 do
   local found = redis.call('HMGET', prefix .. 'ids:' .. string.format('%.0f', b), unpack(fields))
   for i = 1, count do
     if found[i] and not seen[fields[i]] then

@@ -13,7 +13,7 @@ local bytes, events = tonumber(ARGV[6]), tonumber(ARGV[7])
 -- Lua unpacks no more than 8,000 values.
 local chunk = 2000
 
-local state = redis.call('HMGET', meta, 'wal_bytes', 'wal_events', 'first_bucket', 'incarnation')
+local state = redis.call('HMGET', meta, 'wal_bytes', 'wal_events', 'first_bucket', 'incarnation', 'committed')
 if (state[4] or '') ~= ARGV[3] then return 1 end
 
 local names, seqs = {}, {}
@@ -49,25 +49,32 @@ end
 for from = 1, #packed, chunk do
   redis.call('HSET', heads, unpack(packed, from, math.min(from + chunk - 1, #packed)))
 end
-local ms, n = string.match(lastId, '(%d+)-(%d+)')
-redis.call('XTRIM', wal, 'MINID', '=', ms .. '-' .. string.format('%.0f', tonumber(n) + 1))
+local function parseId(id)
+  local ms, n = string.match(id, '(%d+)-(%d+)')
+  return tonumber(ms), tonumber(n), ms
+end
+local ms, n, msText = parseId(lastId)
+redis.call('XTRIM', wal, 'MINID', '=', msText .. '-' .. string.format('%.0f', n + 1))
 local left = redis.call('XRANGE', wal, '-', '+', 'COUNT', 1)
 local isEmpty = left[1] == nil
 local leftEvents = isEmpty and 0 or math.max(1, (tonumber(state[2]) or 0) - events)
 redis.call('HSET', meta,
   'wal_bytes', isEmpty and '0' or string.format('%.0f', math.max(0, (tonumber(state[1]) or 0) - bytes)),
-  'wal_events', string.format('%.0f', leftEvents),
-  'committed', lastId)
+  'wal_events', string.format('%.0f', leftEvents))
+local markMs, markN = parseId(state[5] or '0-0')
+if ms > markMs or (ms == markMs and n > markN) then redis.call('HSET', meta, 'committed', lastId) end
 
 local time = redis.call('TIME')
 local dedupe = tonumber(ARGV[8])
 local oldest = isEmpty and tonumber(time[1]) or math.floor(tonumber(string.match(left[1][1], '(%d+)-')) / 1000)
 local bucket = tonumber(state[3])
-while bucket and (bucket + 2) * dedupe <= tonumber(time[1]) and (bucket + 1) * dedupe <= oldest do
+-- A shard that was quiet for long has many to forget, most of them empty: some each time.
+for _ = 1, 1000 do
+  if not bucket or (bucket + 2) * dedupe > tonumber(time[1]) or (bucket + 1) * dedupe > oldest then break end
   redis.call('UNLINK', prefix .. 'ids:' .. string.format('%.0f', bucket))
   bucket = bucket + 1
-  redis.call('HSET', meta, 'first_bucket', string.format('%.0f', bucket))
 end
+if bucket then redis.call('HSET', meta, 'first_bucket', string.format('%.0f', bucket)) end
 
 redis.call(publish, prefix .. 'committed', lastId .. ' ' .. ARGV[3])
 return leftEvents

@@ -25,6 +25,8 @@ export interface Adopted {
   /** Since when its heads are valid, in ms of the server. */
   readonly since: number;
   readonly incarnation: string;
+  /** The last entry that its wal had then; '0-0' where it was empty. */
+  readonly inherited: string;
 }
 
 interface BoundShard extends Adopted {
@@ -133,7 +135,7 @@ export class RedisScripts {
    * reached a server other than the one that answered, because the slot moved in between, are never run again.
    */
   async #bindNow(shard: number): Promise<BoundShard> {
-    const { heads, headsAside, meta } = this.#shard(shard);
+    const { heads, headsAside, meta, wal } = this.#shard(shard);
     const runId = await this.#runId(meta);
     const salt = Buffer.from(this.#random.bytes(8)).toString('hex');
     const bind = (text: string) =>
@@ -144,16 +146,10 @@ export class RedisScripts {
     // Run without arguments: SCRIPT LOAD has no key to be routed by in a cluster.
     for (const { text } of [append, seed]) await this.#connection.call('EVAL', text, 1, meta);
     if ((await this.#runId(meta)) !== runId) throw new Error('the shard has moved to another server');
-    const [since, incarnation] = (await this.#connection.call(
-      'EVAL',
-      adopt.text,
-      3,
-      heads,
-      meta,
-      headsAside,
-      salt,
-    )) as [Buffer, Buffer];
-    const bound = { since: Number(String(since)), incarnation: String(incarnation), append, seed };
+    const keys = [heads, meta, headsAside, wal];
+    const answer = (await this.#connection.call('EVAL', adopt.text, keys.length, ...keys, salt)) as Buffer[];
+    const [since, incarnation, inherited] = answer.map(String) as [string, string, string];
+    const bound = { since: Number(since), incarnation, inherited, append, seed };
     this.#bound[shard] = bound;
     return bound;
   }

@@ -89,11 +89,12 @@ export class RedisTail implements Tail {
 
   async read(shard: number, eventsMax: number): Promise<TailBatch | null> {
     const { connection } = this.#parts;
-    const { wal } = this.#keys(shard);
-    const entries = (await connection.call('XRANGE', wal, '-', '+', 'COUNT', entriesRead)) as [
-      Buffer,
-      Buffer[],
-    ][];
+    const { meta, wal } = this.#keys(shard);
+    // In this order: what belongs to a later incarnation is read again, what belongs to an earlier one is not trimmed.
+    const [incarnation, entries] = (await Promise.all([
+      connection.call('HGET', meta, 'incarnation'),
+      connection.call('XRANGE', wal, '-', '+', 'COUNT', entriesRead),
+    ])) as [Buffer | null, [Buffer, Buffer[]][]];
     const events: StoredEvent[] = [];
     let bytes = 0;
     let taken = 0;
@@ -112,10 +113,18 @@ export class RedisTail implements Tail {
     const last = entries[taken - 1];
     if (first === undefined || last === undefined) return null;
     const more = taken < entries.length || entries.length === entriesRead;
-    return { shard, firstId: String(first[0]), lastId: String(last[0]), bytes, events, more };
+    return {
+      shard,
+      incarnation: String(incarnation ?? ''),
+      firstId: String(first[0]),
+      lastId: String(last[0]),
+      bytes,
+      events,
+      more,
+    };
   }
 
-  async committed({ shard, firstId, lastId, bytes, events }: TailBatch): Promise<number> {
+  async committed({ shard, incarnation, firstId, lastId, bytes, events }: TailBatch): Promise<number> {
     const { connection, scripts, dedupeSeconds } = this.#parts;
     const seqs = new Map<string, number>();
     for (const event of events) {
@@ -125,6 +134,7 @@ export class RedisTail implements Tail {
     return scripts.committed(shard, [
       this.#keys(shard).prefix,
       connection.publishCommand,
+      incarnation,
       firstId,
       lastId,
       bytes,

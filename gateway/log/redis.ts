@@ -63,11 +63,18 @@ interface ShardQueue {
   /** Who waits for level 4, by the id of the wal entry that holds his event; ascending. */
   committing: Committing[];
   isWatchingCommits: boolean;
-  committed: string;
+  committed: WalPlace;
+}
+
+/** An entry of a wal, which counts for one incarnation of the shard only: after a loss ids say nothing of each other. */
+interface WalPlace {
+  readonly incarnation: string;
+  readonly id: string;
 }
 
 interface Committing {
-  readonly walId: string;
+  readonly place: WalPlace;
+  readonly entry: Append;
   readonly settle: () => void;
 }
 
@@ -107,7 +114,7 @@ export class RedisLog implements Log {
       isScheduled: false,
       committing: [],
       isWatchingCommits: false,
-      committed: '0-0',
+      committed: { incarnation: '', id: '0-0' },
     }));
     parts.clock.every(parts.options.heartbeatMs / parts.keys.shards.length, () => this.#compareNextShard());
   }
@@ -170,7 +177,8 @@ export class RedisLog implements Log {
         this.#parts.onAppended(work.entries.length, (performance.now() - started) / 1000);
         const { entries } = work;
         work.entries = [];
-        this.#settleBatch(queue, entries, String(answer[1]), answer[2] as Buffer);
+        const place = { id: String(answer[1]), incarnation: String(answer[2]) };
+        this.#settleBatch(queue, entries, place, answer[3] as Buffer);
       } else if (status === 'full') {
         this.#fault = 'the log is full: the store does not keep up';
         failWhere(work, () => true);
@@ -252,23 +260,29 @@ export class RedisLog implements Log {
     );
   }
 
-  #settleBatch(queue: ShardQueue, batch: readonly Append[], walId: string, packed: Buffer): void {
+  #settleBatch(queue: ShardQueue, batch: readonly Append[], place: WalPlace, packed: Buffer): void {
     batch.forEach((entry, i) => {
       const { outcome, seq, ts } = readPlaced(packed, i);
       if (outcome === 'conflict') entry.fail('CONFLICT');
       else if (entry.level < 4) entry.settle(seq, ts, this.#answerLevel, outcome === 'repeated');
-      else this.#whenCommitted(queue, walId, () => entry.settle(seq, ts, 4, outcome === 'repeated'));
+      else
+        this.#whenCommitted(queue, {
+          place,
+          entry,
+          settle: () => entry.settle(seq, ts, 4, outcome === 'repeated'),
+        });
     });
   }
 
   // Level 4.
 
-  #whenCommitted(queue: ShardQueue, walId: string, settle: () => void): void {
-    if (compareIds(walId, queue.committed) <= 0) {
-      settle();
+  #whenCommitted(queue: ShardQueue, waiter: Committing): void {
+    // Repeats with nothing in the wal have the id of no entry.
+    if (waiter.place.id === noWalId || isCommitted(waiter.place, queue.committed)) {
+      waiter.settle();
       return;
     }
-    queue.committing.push({ walId, settle });
+    queue.committing.push(waiter);
     if (!queue.isWatchingCommits) void this.#watchCommits(queue);
   }
 
@@ -284,8 +298,18 @@ export class RedisLog implements Log {
     }
     while (queue.committing.length > 0) {
       try {
-        const committed = await connection.call('HGET', meta, 'committed');
-        if (committed !== null) this.#onCommitted(queue, String(committed));
+        const answer = (await connection.call(
+          'HMGET',
+          meta,
+          'committed',
+          'incarnation',
+        )) as (Buffer | null)[];
+        const [id, incarnation] = answer.map((value) => (value === null ? '' : String(value))) as [
+          string,
+          string,
+        ];
+        if (id !== '') this.#onCommitted(queue, { id, incarnation });
+        this.#failLost(queue, incarnation);
       } catch (err) {
         logger.debug({ err, shard: queue.shard }, 'the committed mark could not be read');
       }
@@ -295,13 +319,21 @@ export class RedisLog implements Log {
     queue.isWatchingCommits = false;
   }
 
-  #onCommitted(queue: ShardQueue, walId: string): void {
-    if (compareIds(walId, queue.committed) <= 0) return;
-    queue.committed = walId;
-    const settled = queue.committing.filter((waiter) => compareIds(waiter.walId, walId) <= 0);
+  #onCommitted(queue: ShardQueue, mark: WalPlace): void {
+    if (isCommitted(mark, queue.committed)) return;
+    queue.committed = mark;
+    const settled = queue.committing.filter(({ place }) => isCommitted(place, mark));
     if (settled.length === 0) return;
-    queue.committing = queue.committing.filter((waiter) => compareIds(waiter.walId, walId) > 0);
+    queue.committing = queue.committing.filter(({ place }) => !isCommitted(place, mark));
     for (const { settle } of settled) settle();
+  }
+
+  /** What was appended to an earlier incarnation may be lost: who sends it again is told what became of it. */
+  #failLost(queue: ShardQueue, incarnation: string): void {
+    const lost = queue.committing.filter(({ place }) => place.incarnation !== incarnation);
+    if (lost.length === 0) return;
+    queue.committing = queue.committing.filter(({ place }) => place.incarnation === incarnation);
+    for (const { entry } of lost) entry.fail('UNAVAILABLE');
   }
 
   // Heads.
@@ -375,7 +407,8 @@ export class RedisLog implements Log {
     const { prefix, meta } = keys.shards[shard] as ShardKeys;
     let miss = nonce;
     for (let attempt = 0; attempt < seedAttemptsMax; attempt++) {
-      const { incarnation } = await scripts.adopted(shard);
+      const { incarnation, inherited } = await scripts.adopted(shard);
+      await this.#untilStored(shard, inherited);
       const reserved = await store.reserveEpoch(room, incarnation);
       if (reserved === null) return null;
       const { epoch, base, isContinued } = reserved;
@@ -400,6 +433,23 @@ export class RedisLog implements Log {
       miss = String(again);
     }
     throw new StoreUnavailable(`the room ${room} could not be given a head`);
+  }
+
+  /**
+   * What the wal held when the shard was adopted has its place before the new epoch: readers who begin there page
+   * backwards from it, and must not find a hole.
+   */
+  async #untilStored(shard: number, walId: string): Promise<void> {
+    if (walId === noWalId) return;
+    const { connection, keys, clock } = this.#parts;
+    const { wal } = keys.shards[shard] as ShardKeys;
+    const until = clock.now() + retryForMs;
+    for (;;) {
+      const left = (await connection.call('XRANGE', wal, '-', walId, 'COUNT', 1)) as unknown[];
+      if (left.length === 0) return;
+      if (clock.now() >= until) throw new StoreUnavailable('what the log had before is not stored yet');
+      await this.#pause();
+    }
   }
 
   async #untilAnswered<T>(ask: () => Promise<T>): Promise<T> {
@@ -463,8 +513,10 @@ export class RedisLog implements Log {
       else this.#listener?.onRoomFrames(name, payload);
     } else if (kind === 'user') this.#listener?.onUserFrames(name, payload);
     else if (kind === 'wake') this.#parts.onWake(shard);
-    else if (kind === 'committed')
-      this.#onCommitted(this.#queues[shard] as ShardQueue, Buffer.from(payload).toString());
+    else if (kind === 'committed') {
+      const [id = '', incarnation = ''] = Buffer.from(payload).toString().split(' ');
+      this.#onCommitted(this.#queues[shard] as ShardQueue, { id, incarnation });
+    }
   }
 
   /** Called by the connection when messages may have been missed. */
@@ -592,6 +644,12 @@ function readHead(packed: Buffer): Head {
     committed: packed.readDoubleBE(24),
     messages: packed.readDoubleBE(32),
   };
+}
+
+const noWalId = '0-0';
+
+function isCommitted(place: WalPlace, mark: WalPlace): boolean {
+  return place.incarnation === mark.incarnation && compareIds(place.id, mark.id) <= 0;
 }
 
 /** Stream ids: ms-n. */

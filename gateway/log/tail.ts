@@ -6,6 +6,8 @@ import type { StoredEvent } from '../store/store.ts';
 /** The front of a shard's wal: whole entries. */
 export interface TailBatch {
   readonly shard: number;
+  /** Names the log since it last may have lost something. */
+  readonly incarnation: string;
   readonly firstId: string;
   readonly lastId: string;
   readonly bytes: number;

@@ -154,6 +154,7 @@ export async function startProcess(options: ProcessOptions = {}) {
       ...options.gateway,
     },
     logger,
+    { onOpened: () => undefined, onClosed: () => undefined },
   );
   const engine = new SimulatedEngine<Socket>();
   engine.handlers = {
