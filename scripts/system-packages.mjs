@@ -9,6 +9,7 @@ import { PrepareError } from './prepare.mjs';
 const needs = [
   { command: 'chromium', packageName: 'chromium' },
   { command: 'haproxy', packageName: 'haproxy' },
+  { command: 'openssl', packageName: 'openssl' },
   { command: 'pg_ctlcluster', packageName: 'postgresql' },
   { command: 'redis-server', packageName: 'redis-server' },
 ];

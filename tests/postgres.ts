@@ -52,12 +52,6 @@ export interface PostgresSettings {
   readonly settings?: Readonly<Record<string, string>>;
 }
 
-const running = new Set<Server>();
-
-process.on('exit', () => {
-  for (const server of running) server.destroy();
-});
-
 export async function startPostgres({
   isDurable = false,
   settings = {},
@@ -71,7 +65,6 @@ export async function startPostgres({
     max_connections: '100',
     ...settings,
   });
-  running.add(server);
   await server.initialize();
   await server.start();
   await server.createDatabase('parley');
@@ -85,6 +78,8 @@ class Server implements PostgresServer {
   readonly #folder = mkdtempSync(join(tmpdir(), 'parley-postgres-'));
   readonly #programs: string;
   #child: ReturnType<typeof Bun.spawn> | null = null;
+  /** Ends the server when the test process is gone: bun test calls no exit handlers. */
+  #watcher: ReturnType<typeof Bun.spawn> | null = null;
 
   constructor(programs: string, port: number, settings: Readonly<Record<string, string>>) {
     this.#programs = programs;
@@ -129,6 +124,25 @@ class Server implements PostgresServer {
       }
       await Bun.sleep(20);
     }
+    this.#watch();
+  }
+
+  /** Its stdin ends with this process, whatever ends it. */
+  #watch(): void {
+    const { pid } = this;
+    const end = `kill -QUIT ${pid}; while kill -0 ${pid}; do sleep 0.1; done; rm -rf ${this.#folder}`;
+    this.#watcher = Bun.spawn(['/bin/sh', '-c', `read _; ${end}`], {
+      stdin: 'pipe',
+      stdout: 'ignore',
+      stderr: 'ignore',
+    });
+    this.#watcher.unref();
+  }
+
+  async #ended(): Promise<void> {
+    this.#watcher?.kill('SIGKILL');
+    await this.#child?.exited;
+    this.#child = null;
   }
 
   async createDatabase(name: string): Promise<string> {
@@ -156,14 +170,12 @@ class Server implements PostgresServer {
   async stop(): Promise<void> {
     const { pid } = this;
     if (pid !== 0) process.kill(pid, 'SIGINT');
-    await this.#child?.exited;
-    this.#child = null;
+    await this.#ended();
   }
 
   async kill(): Promise<void> {
     this.#signalAll('SIGKILL');
-    await this.#child?.exited;
-    this.#child = null;
+    await this.#ended();
     rmSync(join(this.#folder, 'data', 'postmaster.pid'), { force: true });
   }
 
@@ -174,14 +186,7 @@ class Server implements PostgresServer {
   }
 
   async close(): Promise<void> {
-    this.destroy();
-    await this.#child?.exited;
-    rmSync(this.#folder, { recursive: true, force: true });
-  }
-
-  destroy(): void {
-    running.delete(this);
-    this.#signalAll('SIGKILL');
+    await this.kill();
     rmSync(this.#folder, { recursive: true, force: true });
   }
 

@@ -5,11 +5,11 @@ import { closeSync, mkdtempSync, openSync, readFileSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { Redis } from 'ioredis';
-import { ensureSystemPackages } from '../scripts/system-packages.mjs';
 import { freePort } from './gateway.ts';
 import { until } from './socket.ts';
 
 const startMs = 20_000;
+const systemPackages = new URL('../scripts/system-packages.mjs', import.meta.url).href;
 
 export type Argument = string | number | Uint8Array;
 
@@ -57,6 +57,7 @@ export async function startRedis(settings: RedisSettings = {}): Promise<RedisSer
 }
 
 async function makeServer({ fsync = 'everysec', password, settings = {} }: RedisSettings): Promise<Server> {
+  const { ensureSystemPackages } = await import(systemPackages);
   ensureSystemPackages();
   const server = new Server(await freePort(), password ?? null, {
     save: '',

@@ -48,7 +48,7 @@ export const reply = {
 } as const;
 
 /** No test waits longer for anything. */
-export const deadlineMs = 15_000;
+const deadlineMs = 15_000;
 
 const packr = new Packr({ useRecords: false, variableMapSize: true });
 const unpackr = new Unpackr({ useRecords: false, mapsAsObjects: true, int64AsType: 'number' });

@@ -5,6 +5,7 @@ import { Cluster, Command, Redis, type RedisOptions } from 'ioredis';
 import type { Random } from '../../core/clock.ts';
 import type { Logger } from '../logger.ts';
 import { StoreStartError } from '../store/store.ts';
+import { RedisSync } from './redis-sync.ts';
 
 type Argument = string | number | Uint8Array;
 
@@ -36,6 +37,8 @@ export interface ServerFacts {
 
 export class RedisConnection {
   readonly facts: ServerFacts;
+  /** Where level 2 has to be waited for; null where every answer means it, or nothing can. */
+  readonly sync: RedisSync | null;
   readonly #commands: Redis | Cluster;
   readonly #channels: Redis | Cluster;
   readonly #subscribed = new Set<string>();
@@ -46,8 +49,10 @@ export class RedisConnection {
     facts: ServerFacts,
     commands: Redis | Cluster,
     channels: Redis | Cluster,
+    syncing: Redis | null,
     logger: Logger,
   ) {
+    this.sync = syncing === null ? null : new RedisSync(syncing);
     this.facts = facts;
     this.#commands = commands;
     this.#channels = channels;
@@ -73,7 +78,9 @@ export class RedisConnection {
       const facts = await readFacts(probe);
       const commands = await connect(url, options, facts.isCluster);
       const channels = await connect(url, options, facts.isCluster);
-      return new RedisConnection(facts, commands, channels, logger);
+      const isWaited = facts.hasWaitAof && !facts.isSynced && !facts.isCluster;
+      const syncing = isWaited ? await connectOne(url, options) : null;
+      return new RedisConnection(facts, commands, channels, syncing, logger);
     } catch (error) {
       if (error instanceof StoreStartError) throw error;
       const reason = (error as Error).message.split('\n')[0];
@@ -140,6 +147,7 @@ export class RedisConnection {
 
   close(): void {
     this.#isClosed = true;
+    this.sync?.close();
     this.#commands.disconnect();
     this.#channels.disconnect();
   }
@@ -162,15 +170,17 @@ function connectionOptions(random: Random) {
   } satisfies RedisOptions;
 }
 
+async function connectOne(url: string, options: ReturnType<typeof connectionOptions>): Promise<Redis> {
+  const redis = new Redis(url, { ...options, lazyConnect: true });
+  redis.on('error', () => {
+    // The connection's owner logs them.
+  });
+  await redis.connect();
+  return redis;
+}
+
 async function connect(url: string, options: ReturnType<typeof connectionOptions>, isCluster: boolean) {
-  if (!isCluster) {
-    const redis = new Redis(url, { ...options, lazyConnect: true });
-    redis.on('error', () => {
-      // The connection's owner logs them.
-    });
-    await redis.connect();
-    return redis;
-  }
+  if (!isCluster) return connectOne(url, options);
   const { hostname, port, username, password, protocol } = new URL(url);
   const { retryStrategy, enableOfflineQueue, ...perNode } = options;
   const cluster = new Cluster([{ host: hostname, port: Number(port || 6379) }], {

@@ -2,7 +2,7 @@
 // publishes it. Implements log.ts. While one call of a shard is in flight its next batch gathers. A call whose answer was
 // lost is made again with the same ids, which the script recognises.
 
-import type { Clock, Random } from '../../core/clock.ts';
+import type { Clock, Random, Timer } from '../../core/clock.ts';
 import { encodeEpochStarted } from '../../core/protocol/encode.ts';
 import type { Level } from '../../core/protocol/frames.ts';
 import { idAheadMsMax } from '../../core/protocol/limits.ts';
@@ -29,6 +29,8 @@ const retryPauseMs = 50;
 const committedPollMs = 1000;
 /** An id made this long after a shard was adopted cannot have been appended before; twice the clocks' tolerance. */
 const adoptionDoubtMs = idAheadMsMax * 2;
+/** How long a log that closes waits for what is under way. */
+const closeMs = 5000;
 /** A head that is being seeded by somebody else is asked for again. */
 const seedAttemptsMax = 5;
 
@@ -83,6 +85,12 @@ interface Work {
   entries: readonly Append[];
 }
 
+/** Where a call put its entries, and the connection that syncs as it was before the call. */
+interface Answered {
+  readonly place: WalPlace;
+  readonly generation: number;
+}
+
 /** What a call answered for one entry. */
 interface Placed {
   readonly outcome: 'new' | 'repeated' | 'conflict';
@@ -98,14 +106,16 @@ export class RedisLog implements Log {
   #listener: LogListener | null = null;
   readonly #queues: ShardQueue[];
   readonly #rooms = new Set<string>();
+  readonly #comparing: Timer;
   #fault: string | null = null;
   #calls = 0;
   #idle: (() => void)[] = [];
 
   constructor(parts: RedisLogParts) {
     this.#parts = parts;
-    this.#answerLevel = parts.connection.facts.isSynced ? 2 : 1;
-    this.levels = parts.connection.facts.isSynced ? [1, 2, 4] : [1, 4];
+    const { facts, sync } = parts.connection;
+    this.#answerLevel = facts.isSynced ? 2 : 1;
+    this.levels = facts.isSynced || sync !== null ? [1, 2, 4] : [1, 4];
     this.#queues = parts.keys.shards.map((_, shard) => ({
       shard,
       waiting: [],
@@ -116,7 +126,7 @@ export class RedisLog implements Log {
       isWatchingCommits: false,
       committed: { incarnation: '', id: '0-0' },
     }));
-    parts.clock.every(parts.options.heartbeatMs / parts.keys.shards.length, () => this.#compareNextShard());
+    this.#comparing = parts.clock.every(parts.options.heartbeatMs / parts.keys.shards.length, () => this.#compareNextShard());
   }
 
   listen(listener: LogListener): void {
@@ -161,7 +171,7 @@ export class RedisLog implements Log {
     }
     queue.isCalling = false;
     this.#calls--;
-    if (this.#calls === 0) for (const resolve of this.#idle.splice(0)) resolve();
+    this.#tellIdle();
   }
 
   /** Appends and settles every entry; rejects with nothing settled of `work`. */
@@ -171,6 +181,7 @@ export class RedisLog implements Log {
     const until = clock.now() + retryForMs;
     const started = performance.now();
     while (work.entries.length > 0) {
+      const generation = this.#parts.connection.sync?.generation ?? 0;
       const answer = await this.#call(queue.shard, work.entries, until);
       const status = String(answer[0]);
       if (status === 'ok') {
@@ -178,7 +189,7 @@ export class RedisLog implements Log {
         const { entries } = work;
         work.entries = [];
         const place = { id: String(answer[1]), incarnation: String(answer[2]) };
-        this.#settleBatch(queue, entries, place, answer[3] as Buffer);
+        this.#settleBatch(queue, entries, { place, generation }, answer[3] as Buffer);
       } else if (status === 'full') {
         this.#fault = 'the log is full: the store does not keep up';
         failWhere(work, () => true);
@@ -260,10 +271,14 @@ export class RedisLog implements Log {
     );
   }
 
-  #settleBatch(queue: ShardQueue, batch: readonly Append[], place: WalPlace, packed: Buffer): void {
+  #settleBatch(queue: ShardQueue, batch: readonly Append[], answer: Answered, packed: Buffer): void {
+    const { place, generation } = answer;
     batch.forEach((entry, i) => {
       const { outcome, seq, ts } = readPlaced(packed, i);
       if (outcome === 'conflict') entry.fail('CONFLICT');
+      else if (entry.level === 2 && this.#answerLevel < 2) {
+        this.#whenSynced(generation, entry, () => entry.settle(seq, ts, 2, outcome === 'repeated'));
+      }
       else if (entry.level < 4) entry.settle(seq, ts, this.#answerLevel, outcome === 'repeated');
       else
         this.#whenCommitted(queue, {
@@ -271,6 +286,17 @@ export class RedisLog implements Log {
           entry,
           settle: () => entry.settle(seq, ts, 4, outcome === 'repeated'),
         });
+    });
+  }
+
+  // Level 2, where an answer does not mean it.
+
+  #whenSynced(generation: number, entry: Append, settle: () => void): void {
+    const { connection, logger } = this.#parts;
+    const synced = connection.sync?.wait(generation) ?? Promise.reject(new Error('Redis has no WAITAOF'));
+    synced.then(settle, (err: unknown) => {
+      logger.debug({ err, room: entry.room }, 'an append is in the log, but not known to be on disk');
+      entry.fail('UNAVAILABLE');
     });
   }
 
@@ -326,6 +352,7 @@ export class RedisLog implements Log {
     if (settled.length === 0) return;
     queue.committing = queue.committing.filter(({ place }) => !isCommitted(place, mark));
     for (const { settle } of settled) settle();
+    this.#tellIdle();
   }
 
   /** What was appended to an earlier incarnation may be lost: who sends it again is told what became of it. */
@@ -334,6 +361,7 @@ export class RedisLog implements Log {
     if (lost.length === 0) return;
     queue.committing = queue.committing.filter(({ place }) => place.incarnation === incarnation);
     for (const { entry } of lost) entry.fail('UNAVAILABLE');
+    this.#tellIdle();
   }
 
   // Heads.
@@ -588,8 +616,27 @@ export class RedisLog implements Log {
     return this.#parts.connection.isReady ? this.#fault : 'Redis is not connected';
   }
 
+  /** What waits for level 4 settles as long as a flusher runs; what does not in time fails. */
   async close(): Promise<void> {
-    if (this.#calls > 0) await new Promise<void>((resolve) => this.#idle.push(resolve));
+    const { clock } = this.#parts;
+    this.#comparing.stop();
+    if (!this.#isIdle) {
+      await new Promise<void>((resolve) => {
+        this.#idle.push(resolve);
+        clock.after(closeMs, resolve);
+      });
+    }
+    for (const queue of this.#queues) {
+      for (const { entry } of queue.committing.splice(0)) entry.fail('UNAVAILABLE');
+    }
+  }
+
+  get #isIdle(): boolean {
+    return this.#calls === 0 && this.#queues.every((queue) => queue.waiting.length + queue.committing.length === 0);
+  }
+
+  #tellIdle(): void {
+    if (this.#idle.length > 0 && this.#isIdle) for (const resolve of this.#idle.splice(0)) resolve();
   }
 }
 

@@ -756,16 +756,17 @@ export function engineConformance(name: string, start: StartEngine): void {
 
       test('waits for a slow answer while sockets go on', async () => {
         const server = await startServer();
-        let answer = (_: Response): void => {};
+        let answer: ((response: Response) => void) | null = null;
         server.onRequest = () =>
           new Promise((resolve) => {
             answer = resolve;
           });
         const asked = fetch(server.url);
         const [client, handle] = await server.open();
+        await client.until(() => answer !== null, 'the request');
         handle.send(bytesOf('meanwhile'));
         await client.until(() => client.messages.length === 1, 'the message');
-        answer(new Response('late'));
+        (answer as unknown as (response: Response) => void)(new Response('late'));
         assert.equal(await (await asked).text(), 'late');
       });
     });
