@@ -47,7 +47,7 @@ const closeGraceMs = 5000;
 
 export class Socket {
   readonly user: UserState;
-  readonly session: string;
+  session: string;
   /** The token's `exp` in ms; it counts for `tokenLeewaySeconds` more. */
   expiresAt: number;
   readonly subscriptions = new Map<string, Subscription>();

@@ -39,6 +39,9 @@ export class Child {
   async start() {
     const { name, isReady } = this.#options;
     if (this.#isStopping) throw new PrepareError(`${name} was told to end`);
+    if (await isReady().catch(() => false)) {
+      throw new PrepareError(`${name} cannot start: one that is not of this start answers at its address`);
+    }
     let code = null;
     void this.#spawn().then((exit) => {
       code = exit;

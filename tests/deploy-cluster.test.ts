@@ -7,7 +7,7 @@ import { createServer } from 'node:net';
 import { join } from 'node:path';
 import { ensureSystemPackages } from '../scripts/system-packages.mjs';
 import { freePort, makeFolder } from './gateway.ts';
-import { fresh, messageId } from './people.ts';
+import { type Body, fresh, messageId } from './people.ts';
 import { connect, op, reply, until } from './socket.ts';
 
 const root = join(import.meta.dir, '..');
@@ -134,7 +134,7 @@ async function post(
   url: string,
   token: string | null,
   body: unknown,
-): Promise<{ status: number; body: any }> {
+): Promise<{ status: number; body: Body }> {
   const headers = {
     'content-type': 'application/json',
     ...(token === null ? {} : { authorization: `Bearer ${token}` }),

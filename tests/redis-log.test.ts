@@ -1,12 +1,21 @@
 // The log in Redis: the suite of every log, over one process, two, and a cluster of Redis servers; and what is true of
 // this log alone: an append may be repeated, losses are told, a slot may move.
 
-import { afterAll, beforeAll, describe } from 'bun:test';
+import { afterAll, beforeAll, describe, expect, test } from 'bun:test';
+import type { ErrorCode } from '../core/protocol/codes.ts';
+import { encodeMessage } from '../core/protocol/encode.ts';
+import { decodeEvent } from '../core/protocol/events.ts';
+import type { Level } from '../core/protocol/frames.ts';
+import { readSeq } from '../core/protocol/stamp.ts';
+import type { Append, Log } from '../gateway/log/log.ts';
+import type { RedisKeys } from '../gateway/log/redis-keys.ts';
 import type { Store } from '../gateway/store/store.ts';
 import { logConformance, type OpenedLogs } from './conformance/log.ts';
 import { type PostgresServer, startPostgres } from './postgres.ts';
 import { type RedisCluster, type RedisServer, startRedis, startRedisCluster } from './redis.ts';
-import { type LogProcess, openLogProcess, openStore } from './redis-log.ts';
+import { type LogProcess, type LogProcessOptions, openLogProcess, openStore } from './redis-log.ts';
+import { messageId } from './people.ts';
+import { until } from './socket.ts';
 
 let postgres: PostgresServer;
 let redis: RedisServer;
@@ -21,11 +30,16 @@ afterAll(async () => {
 });
 
 /** As many processes over one Redis and one store; the last one's store is not closed with it. */
-async function openLogs(url: string, count: number): Promise<OpenedLogs & { processes: LogProcess[] }> {
+async function openLogs(
+  url: string,
+  count: number,
+  options: Partial<LogProcessOptions> = {},
+  wrap: (store: Store) => Store = (store) => store,
+): Promise<OpenedLogs & { processes: LogProcess[] }> {
   const keyPrefix = `log${++prefixes}`;
-  const store: Store = await openStore(await postgres.createDatabase(keyPrefix));
+  const store = wrap(await openStore(await postgres.createDatabase(keyPrefix)));
   const processes: LogProcess[] = [];
-  for (let i = 0; i < count; i++) processes.push(await openLogProcess({ url, store, keyPrefix }));
+  for (let i = 0; i < count; i++) processes.push(await openLogProcess({ url, store, keyPrefix, ...options }));
   return {
     processes,
     logs: processes.map(({ log }) => log),
@@ -38,7 +52,313 @@ async function openLogs(url: string, count: number): Promise<OpenedLogs & { proc
   };
 }
 
+/** The same with rooms; nobody listens unless told. */
+async function openRooms(...options: Parameters<typeof openLogs>) {
+  const opened = await openLogs(...options);
+  const nobody = { onEvents() {}, onRoomFrames() {}, onUserFrames() {}, onControl() {}, onHead() {} };
+  for (const { log } of opened.processes) log.listen(nobody);
+  let rooms = 0;
+  const makeRoom = async () => {
+    const id = `room-${++rooms}`;
+    const room = { id, name: id, type: 'group' as const, public: false, encrypted: false, avatarUrl: null };
+    const record = { ...room, metadata: null, retentionDays: null, createdBy: 'ann', createdAt: 1 };
+    await opened.store.createRoom(record, [{ user: 'ann', role: 'admin' }]);
+    await opened.logs[0]!.open(id);
+    return id;
+  };
+  return { ...opened, makeRoom };
+}
+
 logConformance('Redis, one process', () => openLogs(redis.url, 1));
 logConformance('Redis, two processes', () => openLogs(redis.url, 2));
 logConformance('a Redis cluster', (count) => openLogs(cluster.url, count));
-describe('later', () => {});
+
+describe('one log of its own', () => {
+  test('a loss of Redis is told to who waits for level 4, and a later commit does not settle him', async () => {
+    const { processes, store, close, makeRoom } = await openRooms(redis.url, 1, { flushes: false });
+    const [{ log, flusher, keys }] = processes as [LogProcess];
+    const room = await makeRoom();
+    const lost = new Tried(room, 4);
+    log.append(lost);
+    await until(async () => (await log.heads([room]))[0]!.seq === 1, 'the append');
+    await unlinkAll(redis, keys);
+    const after = new Tried(room, 4);
+    log.append(after);
+    // Appended behind it, in a new epoch.
+    await until(async () => (await log.heads([room]))[0]!.epoch === 2, 'the new epoch');
+    flusher.start();
+    await until(() => after.outcome !== null && lost.outcome !== null, 'both to settle');
+    expect(after.outcome).toMatchObject({ level: 4, repeated: false });
+    expect(lost.outcome).toEqual({ code: 'UNAVAILABLE' });
+    const again = new Tried(room, 4, lost.id);
+    log.append(again);
+    await until(() => again.outcome !== null, 'the repeat');
+    expect(again.outcome).toMatchObject({ level: 4, repeated: false });
+    const { events } = await store.page(room, null, null, 100, 1e6);
+    expect(events.map((bytes) => decodeEvent(bytes).op)).toEqual([71, 64, 64]);
+    await close();
+  });
+
+  test('with a clock that has gone back settles level 4 by what is stored alone', async () => {
+    const { processes, close, makeRoom } = await openRooms(redis.url, 1, { flushes: false });
+    const [{ log, flusher, keys, tail }] = processes as [LogProcess];
+    const room = await makeRoom();
+    const shard = keys.shards[keys.shardOf(room)]!;
+    // As after a failover to a server whose clock is behind: what was given before is ahead of all that comes.
+    await redis.call('XADD', shard.wal, '99999999999999-0', 'f', '', 'n', '');
+    const first = new Tried(room, 4);
+    log.append(first);
+    await until(async () => (await log.heads([room]))[0]!.seq === 1, 'the append');
+    const batch = (await tail.read(keys.shardOf(room), 1000))!;
+    await tail.committed(batch);
+    await until(() => first.outcome !== null, 'the mark');
+    await unlinkAll(redis, keys);
+    const second = new Tried(room, 4);
+    log.append(second);
+    await until(async () => (await log.heads([room]))[0]!.epoch === 2, 'the new epoch');
+    // The batch of before, once more: nothing of now may go.
+    await tail.committed(batch);
+    expect((await tail.read(keys.shardOf(room), 1000))!.events).toHaveLength(2);
+    expect(second.outcome).toBeNull();
+    flusher.start();
+    await until(() => second.outcome !== null, 'the commit');
+    expect(second.outcome).toMatchObject({ level: 4 });
+    await close();
+  });
+
+  test('a restart of Redis starts a new epoch only when the store has all of the old one', async () => {
+    const own = await startRedis({ fsync: 'always' });
+    const { processes, store, close, makeRoom } = await openRooms(own.url, 2, { flushes: false });
+    const [{ log, flusher }, other] = processes as [LogProcess, LogProcess];
+    const room = await makeRoom();
+    const tried = Array.from({ length: 20 }, () => new Tried(room, 2));
+    for (const each of tried) log.append(each);
+    await until(() => tried.every(({ outcome }) => outcome !== null), 'the appends');
+    await own.kill();
+    await own.start();
+    const opened = until(() => other.log.open(room).catch(() => null), 'the room to open');
+    const pending = new Tried(room, 2);
+    await until(() => {
+      if (pending.outcome !== null && 'code' in pending.outcome) pending.outcome = null;
+      if (!pending.isUnderWay) pending.appendTo(log);
+      return log.fault() === null || pending.outcome !== null;
+    }, 'the connection');
+    // Nobody flushes yet: a reader would find the old events nowhere.
+    expect((await store.page(room, null, null, 100, 1e6)).events).toEqual([]);
+    expect(((await log.recent(room)) ?? []).map((bytes) => readSeq(bytes))).toEqual(tried.map((_, i) => i + 1));
+    flusher.start();
+    const head = await opened;
+    expect(head.epoch).toBe(2);
+    const { events } = await store.page(room, null, null, 100, 1e6);
+    expect(events.slice(0, 20).map((bytes) => readSeq(bytes))).toEqual(tried.map((_, i) => i + 1));
+    await close();
+    await own.close();
+  });
+
+  test('an id that has to be looked up holds nobody else up while the store does not answer', async () => {
+    const { processes, store, close, makeRoom } = await openRooms(redis.url, 1, {}, (real) => ({
+      ...real,
+      findIds: (ids) => (isFrozen ? thaw.promise.then(() => real.findIds(ids)) : real.findIds(ids)),
+    }));
+    let isFrozen = false;
+    const thaw = Promise.withResolvers<void>();
+    const [{ log, keys }] = processes as [LogProcess];
+    const room = await makeRoom();
+    await ageShards(redis, keys);
+    await log.open(room);
+    isFrozen = true;
+    const doubtful = new Tried(room, 1, messageId(Date.now() - 200_000));
+    const behind = new Tried(room, 1);
+    const others = new Tried(room, 1, messageId(), 'bob');
+    for (const each of [doubtful, behind, others]) log.append(each);
+    await until(() => others.outcome !== null, 'the others');
+    expect(others.outcome).toMatchObject({ seq: 1 });
+    // The order of one sender holds.
+    expect([doubtful.outcome, behind.outcome]).toEqual([null, null]);
+    thaw.resolve();
+    await until(() => doubtful.outcome !== null && behind.outcome !== null, 'the one in doubt');
+    expect([doubtful.outcome, behind.outcome]).toEqual([
+      expect.objectContaining({ seq: 2 }),
+      expect.objectContaining({ seq: 3 }),
+    ]);
+    expect(store).toBeDefined();
+    await close();
+  });
+});
+
+describe('a Redis cluster', () => {
+  test('is heard through sharded channels', async () => {
+    const { processes, close, makeRoom } = await openRooms(cluster.url, 2);
+    const [{ keys, log }] = processes as [LogProcess];
+    const room = await makeRoom();
+    for (const each of processes) await each.log.subscribeRoom(room);
+    const node = await cluster.nodeOf(keys.recent(room));
+    const channel = keys.roomChannel(room);
+    expect(await node.ask('PUBSUB', 'SHARDCHANNELS', channel)).toEqual([channel]);
+    expect(await node.ask('PUBSUB', 'SHARDNUMSUB', channel)).toEqual([channel, 2]);
+    log.unsubscribeRoom(room);
+    await until(
+      async () => String(await node.ask('PUBSUB', 'SHARDNUMSUB', channel)) === `${channel},1`,
+      'one subscriber',
+    );
+    await close();
+  });
+
+  test('whose slot moves under load loses nothing and gives no seq twice', async () => {
+    const { processes, store, close, makeRoom } = await openRooms(cluster.url, 2);
+    const [{ keys }] = processes as [LogProcess];
+    const ears = processes.map(({ log }) => {
+      const ear = new Map<number, string>();
+      log.listen({
+        onEvents(_, bytes, ends) {
+          let start = 0;
+          for (const end of ends) {
+            const event = bytes.subarray(start, end);
+            ear.set(readSeq(event), Buffer.from(event).toString('hex'));
+            start = end;
+          }
+        },
+        onRoomFrames: () => {},
+        onUserFrames: () => {},
+        onControl: () => {},
+        onHead: () => {},
+      });
+      return ear;
+    });
+    const room = await makeRoom();
+    for (const { log } of processes) await log.subscribeRoom(room);
+    const senders = processes.flatMap(({ log }) => [1, 2, 3].map(() => new Load(log, room)));
+    const running = senders.map((sender) => sender.run());
+    const acked = () => senders.reduce((sum, sender) => sum + sender.acked.size, 0);
+    const key = keys.recent(room);
+    for (let move = 0; move < 3; move++) {
+      const wanted = acked() + 100;
+      await until(() => acked() >= wanted, 'acks before the move');
+      const from = await cluster.nodeOf(key);
+      const calls = async () =>
+        Number(/cmdstat_evalsha:calls=(\d+)/.exec(String(await from.ask('INFO', 'commandstats')))?.[1]);
+      await cluster.moveSlot(key, cluster.nodes.find((node) => node !== from)!, async () => {
+        const before = await calls();
+        await until(async () => (await calls()) > before + 3, 'appends while the keys are apart');
+      });
+    }
+    const wanted = acked() + 100;
+    await until(() => acked() >= wanted, 'acks after the moves');
+    for (const sender of senders) sender.stop();
+    await Promise.all(running);
+    const last = Math.max(...senders.flatMap((sender) => [...sender.acked.values()]));
+    const all = async () => (await store.page(room, null, 0, 1e6, 1e9)).events;
+    await until(async () => (await all()).some((bytes) => readSeq(bytes) >= last), 'the store', 30_000);
+    const events = (await all()).map((bytes) => decodeEvent(bytes));
+    const byId = new Map<string, number[]>();
+    for (const [i, event] of events.entries()) {
+      const before = events[i - 1];
+      if (before && event.op !== 71) expect(event.seq).toBe(before.seq + 1);
+      if (event.op === 64) {
+        const id = Buffer.from(event.id).toString('hex');
+        byId.set(id, [...(byId.get(id) ?? []), event.seq]);
+      }
+    }
+    for (const sender of senders) for (const [id, seq] of sender.acked) expect(byId.get(id)).toEqual([seq]);
+    // What was heard is what is stored: no seq was given twice.
+    const stored = new Map((await all()).map((bytes) => [readSeq(bytes), Buffer.from(bytes).toString('hex')]));
+    for (const ear of ears) for (const [seq, event] of ear) expect(stored.get(seq)).toBe(event);
+    for (const { log } of processes) {
+      const recent = ((await log.recent(room)) ?? []).map((bytes) => readSeq(bytes));
+      expect(recent.filter((seq, i) => i > 0 && seq !== recent[i - 1]! + 1)).toEqual([]);
+    }
+    // Both hear again, from the node that serves the slot now.
+    await until(async () => {
+      const heard = new Tried(room, 1);
+      processes[0]!.log.append(heard);
+      await until(() => heard.outcome !== null, 'the append');
+      const { seq } = heard.outcome as { seq: number };
+      return until(() => ears.every((ear) => ear.has(seq)), 'everybody to hear', 500).catch(() => false);
+    }, 'everybody to hear again');
+    await close();
+  });
+});
+
+/** An append and what became of it. */
+class Tried implements Append {
+  readonly room: string;
+  readonly level: Level;
+  readonly id: Uint8Array;
+  readonly from: string;
+  readonly bytes: Uint8Array;
+  outcome: Outcome | null = null;
+  isUnderWay = false;
+
+  constructor(room: string, level: Level, id = messageId(), from = 'ann') {
+    this.room = room;
+    this.level = level;
+    this.id = id;
+    this.from = from;
+    this.bytes = encodeMessage(room, from, id, 'text', 'hello', null);
+  }
+
+  appendTo(log: Log): void {
+    this.isUnderWay = true;
+    log.append(this);
+  }
+
+  settle(seq: number, ts: number, level: Level, repeated: boolean): void {
+    this.isUnderWay = false;
+    this.outcome = { seq, ts, level, repeated };
+  }
+
+  fail(code: ErrorCode): void {
+    this.isUnderWay = false;
+    this.outcome = { code };
+  }
+}
+
+type Outcome =
+  | { readonly seq: number; readonly ts: number; readonly level: Level; readonly repeated: boolean }
+  | { readonly code: ErrorCode };
+
+/** Appends one message after the other, each until it is there. */
+class Load {
+  /** Seq by id. */
+  readonly acked = new Map<string, number>();
+  readonly #log: Log;
+  readonly #room: string;
+  #isStopped = false;
+
+  constructor(log: Log, room: string) {
+    this.#log = log;
+    this.#room = room;
+  }
+
+  stop(): void {
+    this.#isStopped = true;
+  }
+
+  async run(): Promise<void> {
+    while (!this.#isStopped) {
+      const id = messageId();
+      const seq = await until(async () => {
+        const tried = new Tried(this.#room, 1, id);
+        this.#log.append(tried);
+        await until(() => tried.outcome !== null, 'an append to settle', 60_000);
+        return tried.outcome !== null && 'seq' in tried.outcome && tried.outcome.seq;
+      }, 'a message to be appended', 60_000);
+      this.acked.set(Buffer.from(id).toString('hex'), seq);
+    }
+  }
+}
+
+/** As FLUSHALL, for one log. */
+async function unlinkAll(server: RedisServer, keys: RedisKeys): Promise<void> {
+  const [prefix] = keys.shardCount.split(':');
+  const all = (await server.ask('KEYS', `${prefix}:*`)) as string[];
+  await server.call('UNLINK', ...all);
+}
+
+/** Every shard was adopted long ago: fresh ids need no look-up. */
+async function ageShards(server: RedisServer, keys: RedisKeys): Promise<void> {
+  const runId = /run_id:(\w+)/.exec(String(await server.ask('INFO', 'server')))![1];
+  for (const { meta } of keys.shards) {
+    await server.call('HSET', meta, 'run', `${runId}.0`, 'since', 1, 'incarnation', 'old', 'inherited', '0-0');
+  }
+}

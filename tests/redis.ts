@@ -270,8 +270,11 @@ class Cluster implements RedisCluster {
     await to.ask('CLUSTER', 'SETSLOT', slot, 'IMPORTING', fromId!);
     await from.ask('CLUSTER', 'SETSLOT', slot, 'MIGRATING', toId!);
     const keys = (await from.call('CLUSTER', 'GETKEYSINSLOT', slot, 10_000)) as Buffer[];
-    for (const [i, one] of keys.entries()) {
-      if (i === Math.floor(keys.length / 2)) await onHalf();
+    // The worst order: first what belongs to a room, then what belongs to all of them.
+    const isRooms = (one: Buffer) => /:(recent|older):/.test(String(one));
+    for (const one of keys.filter(isRooms)) await from.ask('MIGRATE', '127.0.0.1', to.port, one, 0, 5000);
+    await onHalf();
+    for (const one of keys.filter((other) => !isRooms(other))) {
       await from.ask('MIGRATE', '127.0.0.1', to.port, one, 0, 5000);
     }
     // Keys that came after the list was read, as none comes while others are away.

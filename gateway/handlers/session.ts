@@ -9,6 +9,8 @@ export const authenticate: Handler<'authenticate'> = async (parts, socket, { tok
   if (verified.user !== socket.user.id) return refuse('FORBIDDEN', 'the token is of another user');
   socket.expiresAt = verified.expiresAt;
   socket.isExpiryTold = false;
+  // From here on it belongs to that login, and ends with it.
+  if (verified.session !== null) socket.session = verified.session;
   return [verified.expiresAt];
 };
 

@@ -42,6 +42,8 @@ type Change = Exclude<RoomEvent, MessageEvent>;
 interface PackedChange {
   readonly event: Change;
   readonly bytes: Uint8Array;
+  /** Messages of the room before it. */
+  readonly number: number;
 }
 
 interface Batch {
@@ -72,7 +74,7 @@ function packBatch(events: readonly StoredEvent[]): Batch {
   events.forEach(({ bytes, number }, index) => {
     const event = decode(bytes);
     if (event.op === eventOps.message) messages.push({ event, bytes, number, index });
-    else changes.push({ event, bytes });
+    else changes.push({ event, bytes, number });
   });
   return { messages: messages.sort(byPlace), changes: changes.sort(byPlace) };
 }
@@ -124,7 +126,7 @@ function changeArrays(changes: readonly PackedChange[]): Parameter[] {
     bytesArray(changes.map(({ bytes }) => bytes)),
     textArray(edits.map((edit) => contentOf(edit, 'string'))),
     bytesArray(edits.map((edit) => contentOf(edit, 'bytes'))),
-    jsonArray(events.map(changeOf)),
+    jsonArray(changes.map(changeOf)),
   ];
 }
 
@@ -140,7 +142,7 @@ function contentOf(edit: EditedEvent | null, kind: 'string' | 'bytes'): string |
 }
 
 /** What the function needs of an event beyond its place and target. */
-function changeOf(event: Change): object | null {
+function changeOf({ event, number }: PackedChange): object | null {
   switch (event.op) {
     case eventOps.message_edited:
     case eventOps.message_deleted:
@@ -148,7 +150,7 @@ function changeOf(event: Change): object | null {
     case eventOps.reaction:
       return { user: event.from, emoji: event.emoji, on: event.on };
     case eventOps.user_joined:
-      return { user: event.user, role: event.role };
+      return { user: event.user, role: event.role, number };
     case eventOps.user_left:
       return { user: event.user };
     case eventOps.room_updated:

@@ -10,7 +10,7 @@ const saveMarksSql = 'SELECT save_marks($1, $2, $3, $4, $5, $6)';
 const marksSql = `SELECT user_id AS user, delivered_seq AS delivered, read_seq AS read FROM room_members
   WHERE room = $1 AND user_id = ANY($2::text[]) AND left_at IS NULL`;
 
-const readNumbersSql = `SELECT m.user_id AS user, coalesce(n.number, 0) AS number
+const readNumbersSql = `SELECT m.user_id AS user, greatest(m.joined_number, n.number) AS number
   FROM room_members m LEFT JOIN LATERAL (
     SELECT number FROM messages WHERE room = $1 AND seq <= m.read_seq ORDER BY seq DESC LIMIT 1
   ) AS n ON true

@@ -59,7 +59,7 @@ const countSql = 'SELECT count(*) AS count FROM room_members WHERE room = $1 AND
 const memberIdsSql =
   'SELECT user_id AS user FROM room_members WHERE room = $1 AND left_at IS NULL ORDER BY user_id LIMIT $2';
 
-const summariesSql = `SELECT ${roomColumns}, m.read_seq AS "readSeq", coalesce(n.number, 0) AS "readNumber", l.seq,
+const summariesSql = `SELECT ${roomColumns}, m.read_seq AS "readSeq", greatest(m.joined_number, n.number) AS "readNumber", l.seq,
     to_ms(l.created_at) AS ts, l.sender, l.id::text AS "messageId", l.type AS "messageType", l.content, l.body, l.meta
   FROM room_members m JOIN rooms r ON r.id = m.room
     LEFT JOIN LATERAL

@@ -65,9 +65,10 @@ export function prepareCommit(db: Database) {
      WHERE excluded.seq > reactions.seq`,
   );
   const joinMember = db.prepare(
-    `INSERT INTO room_members (room, user, role, joined_at, changed_seq) SELECT ?1, ?2, ?3, ?4, ?5
+    `INSERT INTO room_members (room, user, role, joined_at, changed_seq, joined_number) SELECT ?1, ?2, ?3, ?4, ?5, ?6
      WHERE NOT EXISTS (SELECT 1 FROM rooms WHERE id = ?1 AND deleted_seq IS NOT NULL)
      ON CONFLICT DO UPDATE SET role = excluded.role, joined_at = iif(left_at IS NULL, joined_at, excluded.joined_at),
+       joined_number = iif(left_at IS NULL, joined_number, excluded.joined_number),
        left_at = NULL, changed_seq = excluded.changed_seq
      WHERE excluded.changed_seq > room_members.changed_seq`,
   );
@@ -106,16 +107,19 @@ export function prepareCommit(db: Database) {
     return earlier.seq === seq ? null : { index, ...earlier };
   }
 
-  function storeChange(event: Exclude<RoomEvent, MessageEvent>, bytes: Uint8Array): void {
+  function storeChange(event: Exclude<RoomEvent, MessageEvent>, bytes: Uint8Array, number: number): void {
     const { room, seq, ts, op } = event;
     const isEdit = op === eventOps.message_edited;
     // An edit that the log put behind the delete of its message leaves no content behind.
     const kept =
       isEdit && selectDeleted.get(room, event.target)?.deleted === 1 ? withoutContent(event) : bytes;
-    if (insertEvent.run(room, seq, ts, op, isEdit ? event.target : null, kept).changes > 0) apply(event);
+    if (insertEvent.run(room, seq, ts, op, isEdit ? event.target : null, kept).changes > 0) {
+      apply(event, number);
+    }
   }
 
-  function apply(event: Exclude<RoomEvent, MessageEvent>): void {
+  /** `number`: messages of the room before the event. */
+  function apply(event: Exclude<RoomEvent, MessageEvent>, number: number): void {
     const { room, seq, ts } = event;
     switch (event.op) {
       case eventOps.message_edited:
@@ -128,7 +132,7 @@ export function prepareCommit(db: Database) {
         setReaction.run(room, event.target, event.from, event.emoji, Number(event.on), seq, ts);
         return;
       case eventOps.user_joined:
-        joinMember.run(room, event.user, event.role, ts, seq);
+        joinMember.run(room, event.user, event.role, ts, seq, number);
         return;
       case eventOps.user_left:
         leaveMember.run(room, event.user, ts, seq);
@@ -187,7 +191,7 @@ export function prepareCommit(db: Database) {
           if (event.op === eventOps.message) {
             const repeat = storeMessage(event, frame, numbers[i] as number, i);
             if (repeat !== null) repeats.push(repeat);
-          } else storeChange(event, frame);
+          } else storeChange(event, frame, numbers[i] as number);
         }
         (repeats.length === 0 ? commit : rollback).run();
       } catch (error) {

@@ -23,7 +23,8 @@ export function prepareMarks(db: Database) {
     'SELECT count(*) AS count FROM (SELECT 1 FROM room_members WHERE room = ? AND left_at IS NULL LIMIT ?)',
   );
   const selectReadNumber = db.prepare<{ number: number | null }, [string, string]>(
-    `SELECT (SELECT number FROM messages n WHERE n.room = m.room AND n.seq <= m.read_seq ORDER BY n.seq DESC LIMIT 1)
+    `SELECT max(m.joined_number, coalesce(
+       (SELECT number FROM messages n WHERE n.room = m.room AND n.seq <= m.read_seq ORDER BY n.seq DESC LIMIT 1), 0))
        AS number
      FROM room_members m WHERE m.room = ? AND m.user = ? AND m.left_at IS NULL`,
   );

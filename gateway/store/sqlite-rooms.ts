@@ -65,7 +65,8 @@ export function prepareRooms(db: Database) {
   );
   const selectSummaries = db.prepare<SummaryRow, [string, number, string, number]>(
     `SELECT ${roomColumns}, m.read_seq AS readSeq,
-       (SELECT number FROM messages n WHERE n.room = m.room AND n.seq <= m.read_seq ORDER BY n.seq DESC LIMIT 1)
+       max(m.joined_number, coalesce(
+         (SELECT number FROM messages n WHERE n.room = m.room AND n.seq <= m.read_seq ORDER BY n.seq DESC LIMIT 1), 0))
          AS readNumber,
        l.seq AS lastSeq, l.ts, l.sender, l.id AS messageId, l.type AS messageType, l.content, l.meta
      FROM room_members m JOIN rooms r ON r.id = m.room

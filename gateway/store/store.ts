@@ -148,7 +148,7 @@ export interface RoomSummary {
   /** The newest message's bytes, null where there is none. */
   readonly lastMessage: Uint8Array | null;
   readonly readSeq: number;
-  /** The number of the last message at or below `readSeq`, 0 where there is none. */
+  /** The number of the last message that is read, or was there when the user joined; 0 where there is none. */
   readonly readNumber: number;
 }
 
@@ -277,7 +277,7 @@ export interface Store {
   saveMarks(moves: readonly MarkMove[]): Promise<void>;
   /** Delivered and read marks of these members; absent where there are none. */
   marks(room: string, users: readonly string[]): Promise<ReadonlyMap<string, readonly [number, number]>>;
-  /** The number of the last message at or below each user's read mark. */
+  /** The number of the last message that each user has read, or that was there when he joined. */
   readNumbers(room: string, users: readonly string[]): Promise<ReadonlyMap<string, number>>;
   receipts(room: string, seq: number): Promise<Receipts>;
 

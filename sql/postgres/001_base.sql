@@ -87,6 +87,8 @@ CREATE TABLE room_members (
   left_at       timestamptz,
   delivered_seq bigint NOT NULL DEFAULT 0,
   read_seq      bigint NOT NULL DEFAULT 0,
+  -- Messages of the room when the member joined: those are not unread.
+  joined_number bigint NOT NULL DEFAULT 0,
   changed_seq   bigint NOT NULL DEFAULT 0,
   PRIMARY KEY (room, user_id)
 );

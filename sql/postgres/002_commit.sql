@@ -161,11 +161,12 @@ CREATE FUNCTION update_member(in_room text, in_user text, in_seq bigint, op smal
 RETURNS void LANGUAGE plpgsql AS $$
 BEGIN
   IF op = 68 THEN
-    INSERT INTO room_members AS m (room, user_id, role, joined_at, changed_seq)
-      SELECT in_room, in_user, change->>'role', at, in_seq
+    INSERT INTO room_members AS m (room, user_id, role, joined_at, joined_number, changed_seq)
+      SELECT in_room, in_user, change->>'role', at, (change->'number')::bigint, in_seq
       WHERE NOT EXISTS (SELECT FROM rooms WHERE id = in_room AND deleted_seq IS NOT NULL)
       ON CONFLICT (room, user_id) DO UPDATE SET role = excluded.role, left_at = NULL, changed_seq = excluded.changed_seq,
-        joined_at = CASE WHEN m.left_at IS NULL THEN m.joined_at ELSE excluded.joined_at END
+        joined_at = CASE WHEN m.left_at IS NULL THEN m.joined_at ELSE excluded.joined_at END,
+        joined_number = CASE WHEN m.left_at IS NULL THEN m.joined_number ELSE excluded.joined_number END
         WHERE excluded.changed_seq > m.changed_seq;
   ELSIF op = 69 THEN
     UPDATE room_members SET left_at = at, changed_seq = in_seq

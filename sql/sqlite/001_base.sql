@@ -62,6 +62,8 @@ CREATE TABLE room_members (
   left_at       INTEGER,
   delivered_seq INTEGER NOT NULL DEFAULT 0,
   read_seq      INTEGER NOT NULL DEFAULT 0,
+  -- Messages of the room when the member joined: those are not unread.
+  joined_number INTEGER NOT NULL DEFAULT 0,
   changed_seq   INTEGER NOT NULL DEFAULT 0,
   PRIMARY KEY (room, user)
 ) STRICT, WITHOUT ROWID;

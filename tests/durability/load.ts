@@ -144,8 +144,7 @@ export function nameOf(event: Frame): string {
   return JSON.stringify([event[0], event[1], event[2], ...rest]);
 }
 
-const isEventOf = (frame: Frame, room: string) =>
-  frame[0] >= 64 && frame[0] <= 95 && frame[3] === room;
+const isEventOf = (frame: Frame, room: string) => frame[0] >= 64 && frame[0] <= 95 && frame[3] === room;
 
 /** Follows one room through every reconnect: with its cursor, and with history where it was told `reset`. */
 export class Follower {

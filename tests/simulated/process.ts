@@ -43,7 +43,7 @@ export function request(name: ClientOpName, rid: number, ...fields: readonly unk
   return Uint8Array.from(packr.pack([clientOps[name], rid, ...fields]));
 }
 
-export function decodeFrames(payload: Uint8Array): Frame[] {
+function decodeFrames(payload: Uint8Array): Frame[] {
   return unpackr.unpackMultiple(payload) as unknown as Frame[];
 }
 
