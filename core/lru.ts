@@ -44,6 +44,11 @@ export class Lru<Key, Value> {
     this.#entries.set(key, value);
   }
 
+  /** From the longest unused to the newest; counts as no use. */
+  entries(): IterableIterator<[Key, Value]> {
+    return this.#entries.entries();
+  }
+
   delete(key: Key): void {
     this.#entries.delete(key);
   }

@@ -44,6 +44,9 @@ export interface Backends {
 export async function openBackends(parts: BackendParts): Promise<Backends> {
   const { config, clock } = parts;
   if (config.redisUrl !== undefined) return openCluster(parts, config.redisUrl);
+  if (config.databaseUrl === undefined && config.engine !== 'bun') {
+    throw new StoreStartError('DATABASE_URL must be set: the embedded store needs Bun (npm start)');
+  }
   const store =
     config.databaseUrl === undefined ? await openSqliteStore(config) : await openPostgres(parts, true);
   const log = new MemoryLog(store, clock, observeCommits(parts));

@@ -55,7 +55,12 @@ const maxDelayMs = 2 ** 31 - 1;
 const mebibyte = 1024 * 1024;
 
 const listening = {
-  engine: choice('ENGINE', ['bun', 'uws'], 'bun', 'The WebSocket and HTTP server under the gateway.'),
+  engine: Type.Unsafe<'bun' | 'uws'>({
+    ...choices(['bun', 'uws']),
+    env: 'ENGINE',
+    computed: 'by what it runs on: bun on Bun, uws on Node',
+    description: 'The WebSocket and HTTP server under the gateway; uws is uWebSockets.js.',
+  }),
   port: integer('PORT', 0, 65535, 8080, 'Port of WebSocket and HTTP; 0 picks a free one.'),
   host: text('HOST', '0.0.0.0', 'Address to listen on.', {
     pattern: '^[A-Za-z0-9.:_%-]+$',
@@ -383,6 +388,7 @@ export function loadConfig(env: Environment = process.env): Config {
     const value = raw === undefined ? property.default : parse(property, raw);
     if (value !== undefined) values[key] = value;
   }
+  values.engine ??= runtime.engine;
   values.serverId ??= makeServerId();
   values.maxConnections ??= defaultMaxConnections(openFilesMax());
   values.ack ??= values.redisUrl === undefined ? 'committed' : 'logged';
@@ -419,9 +425,18 @@ function fail(key: Key, env: Environment, expected = describeType(schema.propert
   throw new ConfigError(`${name} must be ${expected}${given}`);
 }
 
+/** What this process runs on, and the engine that runs there: neither runs on the other's. */
+const runtime =
+  process.versions.bun === undefined
+    ? ({ name: 'Node', engine: 'uws', other: 'Bun: npm start' } as const)
+    : ({ name: 'Bun', engine: 'bun', other: 'Node: npm run start:node' } as const);
+
 /** What the settings say together, and what a pattern cannot say of one. */
 function checkTogether(config: Config, env: Environment): Config {
   const { redisUrl, databaseUrl, databaseReplicaUrl, tlsCert, tlsKey } = config;
+  if (config.engine !== runtime.engine) {
+    throw new ConfigError(`ENGINE=${config.engine} does not run on ${runtime.name}, but on ${runtime.other}`);
+  }
   if (redisUrl !== undefined && databaseUrl === undefined)
     throw new ConfigError('REDIS_URL needs DATABASE_URL');
   if (databaseReplicaUrl !== undefined && databaseUrl === undefined) {

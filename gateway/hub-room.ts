@@ -46,6 +46,16 @@ export class HubRoom {
     return this.#members.get(user);
   }
 
+  /** Member ids as they were read, with what events have told since: the store may not have those yet. */
+  withKnownMembers(ids: readonly string[]): readonly string[] {
+    const known = new Set(ids);
+    for (const [user, member] of this.#members.entries()) {
+      if (member === null) known.delete(user);
+      else known.add(user);
+    }
+    return [...known];
+  }
+
   /** Keeps what was read, unless an event was faster. */
   learnMember(user: string, member: Member | null): void {
     if (this.#members.has(user)) return;

@@ -3,6 +3,7 @@
 // It never appends and never decides who may do what.
 
 import type { Clock } from '../core/clock.ts';
+import { foldEvents } from '../core/fold.ts';
 import { Lru } from '../core/lru.ts';
 import { encodeRemoved, type RemovedReason } from '../core/protocol/encode.ts';
 import { decodeEvent, type RoomEvent } from '../core/protocol/events.ts';
@@ -39,6 +40,8 @@ const jumpAttempt = 4;
 const reachMs = 100;
 
 export interface HubLimits {
+  /** Of rooms with at most so many members all ids may be asked for. */
+  readonly memberIdsMax: number;
   /** Bytes of a room's ring. */
   readonly ringBytesMax: number;
   /** Unsent bytes above which a socket is taken off the topics. */
@@ -203,6 +206,17 @@ export class Hub implements LogListener {
     return done;
   }
 
+  /** All member ids where there are at most `memberIdsMax`, else some more than that; kept until somebody comes or goes. */
+  async memberIds(room: HubRoom): Promise<readonly string[]> {
+    if (room.memberIds !== null) return room.memberIds;
+    const { head } = room;
+    const stored = await this.#store.memberIds(room.id, this.limits.memberIdsMax + 1);
+    const memberIds = room.withKnownMembers(stored);
+    // Somebody may have come or gone while they were read.
+    if (room.head === head) room.memberIds = memberIds;
+    return memberIds;
+  }
+
   /** Settles once the event is published here: what was appended may still be on its way. */
   reached(room: HubRoom, seq: number): Promise<void> {
     if (room.head >= seq || this.#rooms.get(room.id) !== room) return Promise.resolve();
@@ -298,8 +312,22 @@ export class Hub implements LogListener {
       if (event.changed.deleted) this.#removeAll(room, 'deleted', () => true);
       else if (event.changed.public === false) {
         this.#removeAll(room, 'kicked', ({ user }) => room.member(user.id) === null);
+        void this.#removeUnknown(room);
       }
       if (room.isDeleted) this.#drop(room);
+    }
+  }
+
+  /** A room was made private: who is subscribed and not known to be a member is looked up. */
+  async #removeUnknown(room: HubRoom): Promise<void> {
+    const isUnknown = ({ user }: Socket) => room.member(user.id) === undefined;
+    try {
+      const users = [...room.subscriptions.keys()].filter(isUnknown).map(({ user }) => user.id);
+      await Promise.all(users.map((user) => this.#readMember(room, user)));
+      this.#removeAll(room, 'kicked', ({ user }) => room.member(user.id) === null);
+    } catch (error) {
+      this.onReadFailed(room, error);
+      this.#removeAll(room, 'kicked', isUnknown);
     }
   }
 
@@ -407,9 +435,15 @@ export class Hub implements LogListener {
   }
 
   async #readFrom(id: string, seq: number): Promise<readonly PlacedEvent[]> {
-    const recent = await this.#log.readAfter(id, seq, historyLimitMax);
+    const recent = await this.#readRecent(id, seq);
     const events = recent ?? (await this.#store.page(id, null, seq, historyLimitMax, historyBytesMax)).events;
     return events.map((bytes) => ({ seq: readSeq(bytes), bytes }));
+  }
+
+  /** What the log has after `seq`, with present content; null where it does not reach back. */
+  async #readRecent(id: string, seq: number): Promise<readonly Uint8Array[] | null> {
+    const events = await this.#log.readAfter(id, seq, historyLimitMax);
+    return events && foldEvents(events, events.filter((event) => isChange(readOp(event))).map(decodeEvent));
   }
 
   /** Events after `seq`, for readers that catch up: one read serves all that come within a few seconds. */
@@ -485,6 +519,10 @@ export class Hub implements LogListener {
     this.#log.unsubscribeRoom(room.id);
     room.settleWaiters(true);
   }
+}
+
+function isChange(op: number): boolean {
+  return op === eventOps.message_edited || op === eventOps.message_deleted;
 }
 
 interface MemberRead {

@@ -20,7 +20,7 @@ import {
   printConfig,
 } from './config.ts';
 import { drainSockets } from './drain.ts';
-import { startBun } from './engine/bun.ts';
+import { loadEngine } from './engine/load.ts';
 import { Gateway } from './gateway.ts';
 import { Heartbeat } from './heartbeat.ts';
 import { History } from './history.ts';
@@ -60,7 +60,14 @@ async function start(config: Config): Promise<void> {
   const backends = await openBackends({ config, clock, random, logger, metrics });
   const { log, roster, store } = backends;
   const slowBytes = config.maxBacklogBytes * slowShare;
-  const hub = new Hub({ log, store, clock, logger, metrics, limits: { ringBytesMax, slowBytes } });
+  const hub = new Hub({
+    log,
+    store,
+    clock,
+    logger,
+    metrics,
+    limits: { ringBytesMax, slowBytes, memberIdsMax: Math.max(config.notifyRoomMax, config.presenceRoomMax) },
+  });
   const users = new Users({ rates: config, store, clock, logger, metrics });
   const presence = new Presence({
     clock,
@@ -70,6 +77,10 @@ async function start(config: Config): Promise<void> {
     logger,
     graceMs: config.presenceGraceMs,
     roomMax: config.presenceRoomMax,
+    memberIds(id) {
+      const room = hub.active(id);
+      return room ? hub.memberIds(room) : null;
+    },
   });
   const receipts = new Receipts({ clock, log, store, logger, metrics });
   const typing = new Typing(clock, log);
@@ -163,7 +174,8 @@ async function start(config: Config): Promise<void> {
     webDir: fileURLToPath(new URL('../web/dist', import.meta.url)),
   });
 
-  const engine = await startBun(
+  const startEngine = await loadEngine(config.engine);
+  const engine = await startEngine(
     {
       host: config.host,
       port: config.port,
@@ -213,7 +225,7 @@ async function start(config: Config): Promise<void> {
       process.exit(1);
     });
     await drainSockets({ sockets: gateway.sockets, clock, random, drainSeconds: config.drainSeconds });
-    await receipts.close();
+    await receipts.settle();
     await users.flush();
     await socketRows.close();
     await engine.stop();

@@ -97,7 +97,7 @@ export class Notifications {
   async #tellMembers(room: HubRoom): Promise<void> {
     const { log, roomMax } = this.#parts;
     try {
-      const memberIds = room.memberIds ?? (await this.#readMemberIds(room));
+      const memberIds = await this.#parts.hub.memberIds(room);
       if (memberIds.length > roomMax) return;
       const [head] = await log.heads([room.id]);
       if (head === undefined) return;
@@ -109,14 +109,6 @@ export class Notifications {
     } catch (error) {
       this.#failed(room.id, error);
     }
-  }
-
-  async #readMemberIds(room: HubRoom): Promise<readonly string[]> {
-    const { head } = room;
-    const memberIds = await this.#parts.store.memberIds(room.id, this.#parts.roomMax + 1);
-    // Somebody may have come or gone while they were read.
-    if (room.head === head) room.memberIds = memberIds;
-    return memberIds;
   }
 
   /** Notifications are told at best: what cannot be read is not told, and the room list shows it anyway. */

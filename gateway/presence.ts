@@ -46,8 +46,10 @@ export interface PresenceParts {
   readonly users: Users;
   readonly logger: Logger;
   readonly graceMs: number;
-  /** Above so many users changes carry no list. */
+  /** Above so many members changes carry no list. */
   readonly roomMax: number;
+  /** The member ids of a room that is active here, as far as they are listed; null for any other. */
+  memberIds(room: string): Promise<readonly string[]> | null;
 }
 
 export class Presence {
@@ -152,7 +154,7 @@ export class Presence {
     }
     for (const id of [...this.#changedRooms]) {
       const room = this.#rooms.get(id);
-      if (room?.telling) continue;
+      if (room !== undefined && room.telling !== null) continue;
       this.#changedRooms.delete(id);
       if (room) this.#tell(id, room, now);
     }
@@ -222,10 +224,24 @@ export class Presence {
     }
   }
 
-  #publish(id: string, { count, changed }: RosterDiff): void {
-    if (changed.length === 0) return;
-    const list = count > this.#parts.roomMax ? [] : changed;
-    this.#parts.log.publishToRoom(id, encodePresence(id, list, count));
+  #publish(id: string, diff: RosterDiff): void {
+    if (diff.changed.length === 0) return;
+    const { roomMax, logger } = this.#parts;
+    const members = diff.count > roomMax ? null : this.#parts.memberIds(id);
+    if (members === null) this.#send(id, diff, diff.count > roomMax);
+    else {
+      members.then(
+        ({ length }) => this.#send(id, diff, length > roomMax),
+        (err: unknown) => {
+          logger.debug({ err, room: id }, 'members could not be counted');
+          this.#send(id, diff, false);
+        },
+      );
+    }
+  }
+
+  #send(id: string, { count, changed }: RosterDiff, isLarge: boolean): void {
+    this.#parts.log.publishToRoom(id, encodePresence(id, isLarge ? [] : changed, count));
   }
 
   /** The roster has lost what this process said. */

@@ -108,7 +108,7 @@ test('closing stores also what gathered behind a write that was under way', asyn
   await clock.advance(gatherMs);
   await bob.ask('mark_read', 'room', 5);
   let isClosed = false;
-  const closed = chat.receipts.close().then(() => {
+  const closed = chat.receipts.settle().then(() => {
     isClosed = true;
   });
   await clock.settle();

@@ -22,6 +22,8 @@ interface Move {
   at: number;
   /** Others are to hear of it; a sender's own message moves his marks silently. */
   isTold: boolean;
+  /** This process did not know the marks before. */
+  readonly isFirst: boolean;
 }
 
 export interface ReceiptParts {
@@ -45,21 +47,22 @@ export class Receipts {
     this.#parts = parts;
     this.#known = new Lru(knownMax, parts.metrics.cache('marks'));
     parts.clock.every(gatherMs, () => {
-      this.#tell();
-      if (this.#unsaved.size > 0) void this.flush();
+      void this.settle();
     });
   }
 
   /** Moves a member's marks forward; `isTold` false where everybody knows it from the message itself. */
   move(room: string, user: string, delivered: number, read: number, isTold = true): void {
     const key = `${room} ${user}`;
-    const before = this.#known.get(key) ?? noMarks;
+    const known = this.#known.get(key);
+    const before = known ?? noMarks;
     const marks = moveMarks(before, delivered, read);
     if (marks === before) return;
     this.#known.set(key, marks);
     const at = this.#parts.clock.now();
     const move = this.#moved.get(key);
-    if (move === undefined) this.#moved.set(key, { room, user, marks, at, isTold });
+    if (move === undefined)
+      this.#moved.set(key, { room, user, marks, at, isTold, isFirst: known === undefined });
     else {
       move.marks = marks;
       move.isTold ||= isTold;
@@ -71,10 +74,14 @@ export class Receipts {
     return this.#known.get(`${room} ${user}`);
   }
 
-  #tell(): void {
+  /** Tells rooms and users what moved. Of marks that were not known here only what is beyond the stored ones. */
+  async #tell(): Promise<void> {
     if (this.#moved.size === 0) return;
+    const moved = this.#moved;
+    this.#moved = new Map();
+    await this.#dropStale(moved);
     const rooms = new Map<string, [string, number, number][]>();
-    for (const [key, { room, user, marks, at, isTold }] of this.#moved) {
+    for (const [key, { room, user, marks, at, isTold }] of moved) {
       const { delivered, read } = marks;
       this.#unsaved.set(key, { room, user, delivered, read, at });
       if (!isTold) continue;
@@ -83,8 +90,34 @@ export class Receipts {
       else list.push([user, delivered, read]);
       this.#parts.log.publishToUser(user, encodeNotification('marks', room, null, null, { delivered, read }));
     }
-    this.#moved = new Map();
     for (const [room, marks] of rooms) this.#parts.log.publishToRoom(room, encodeReceipts(room, marks));
+  }
+
+  async #dropStale(moved: Map<string, Move>): Promise<void> {
+    const unknown = new Map<string, string[]>();
+    for (const { room, user, isFirst } of moved.values()) {
+      if (!isFirst) continue;
+      const users = unknown.get(room);
+      if (users === undefined) unknown.set(room, [user]);
+      else users.push(user);
+    }
+    for (const [room, users] of unknown) {
+      try {
+        for (const [user, [delivered, read]] of await this.#parts.store.marks(room, users)) {
+          const key = `${room} ${user}`;
+          const move = moved.get(key);
+          const stored = { delivered: Math.max(delivered, read), read };
+          const marks = move && moveMarks(stored, move.marks.delivered, move.marks.read);
+          this.#known.set(key, moveMarks(this.#known.get(key) ?? stored, stored.delivered, stored.read));
+          if (move === undefined || marks === undefined) continue;
+          if (marks === stored) moved.delete(key);
+          else move.marks = marks;
+        }
+      } catch (err) {
+        // With the store away a mark that may be known already is told: greater ones win everywhere.
+        this.#parts.logger.debug({ err, room }, 'stored marks could not be read');
+      }
+    }
   }
 
   /** Stores what has moved and was told, one batch at a time; what cannot be stored is tried again with the next. */
@@ -106,9 +139,10 @@ export class Receipts {
     }
   }
 
-  /** Tells and stores everything; at the end of a drain. */
-  async close(): Promise<void> {
-    this.#tell();
-    await this.flush();
+  /** Tells and stores everything that was gathered; also at the end of a drain. */
+  async settle(): Promise<void> {
+    await this.#tell();
+    if (this.#unsaved.size > 0) await this.flush();
+    else await this.#saving;
   }
 }

@@ -113,6 +113,10 @@ async function run({ processes, isLocal, isHaproxyWanted }) {
   const services = [];
   if (settings.isRedisOurs) services.push(makeRedis(settings));
   if (settings.isPostgresOurs) services.push(makePostgres(settings));
+  if (isLocal && !settings.isRedisOurs) console.error('parley: REDIS_URL is set: no Redis is started here');
+  if (isLocal && !settings.isPostgresOurs) {
+    console.error('parley: DATABASE_URL is set: no Postgres is started here');
+  }
   const ports = Array.from({ length: processes }, (_, index) => settings.port + index);
   const gateways = ports.map((port) => ({ port, child: makeGateway(bun, settings, port) }));
   const haproxy = settings.haproxy === null ? null : makeHaproxy(settings, ports);

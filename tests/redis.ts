@@ -226,12 +226,19 @@ export async function startRedisCluster(): Promise<RedisCluster> {
   for (let i = 0; i < 3; i++) {
     const bus = await freePort();
     buses.push(bus);
-    const settings = { 'cluster-enabled': 'yes', 'cluster-port': String(bus), 'cluster-node-timeout': '5000' };
+    const settings = {
+      'cluster-enabled': 'yes',
+      'cluster-port': String(bus),
+      'cluster-node-timeout': '5000',
+    };
     nodes.push(await makeServer({ fsync: 'off', settings }));
   }
   const [first] = nodes as [Server];
   for (const [i, node] of nodes.entries()) {
-    const [from, to] = [i, i + 1].map((part) => Math.floor((slots * part) / nodes.length)) as [number, number];
+    const [from, to] = [i, i + 1].map((part) => Math.floor((slots * part) / nodes.length)) as [
+      number,
+      number,
+    ];
     await node.ask('CLUSTER', 'ADDSLOTSRANGE', from, to - 1);
     await node.ask('CLUSTER', 'SET-CONFIG-EPOCH', i + 1);
     if (i > 0) await node.ask('CLUSTER', 'MEET', '127.0.0.1', first.port, buses[0]!);

@@ -82,7 +82,13 @@ class Shard {
   }
 
   #eval(text: string, keys: readonly string[], args: readonly Argument[]): Promise<unknown> {
-    return redis.call('EVAL', `local RUN = '${this.run}'\n${text}`, keys.length, ...keys.map((name) => this.key(name)), ...args);
+    return redis.call(
+      'EVAL',
+      `local RUN = '${this.run}'\n${text}`,
+      keys.length,
+      ...keys.map((name) => this.key(name)),
+      ...args,
+    );
   }
 
   async adopt(incarnation: string): Promise<{ since: number; incarnation: string; inherited: string }> {
@@ -303,7 +309,8 @@ describe('append', () => {
       stamp(copy, 0, placed[i]!.seq, placed[i]!.ts);
       return hex(copy);
     });
-    const ofRoom = (room: string) => entries.flatMap((entry, i) => (entry.room === room ? expected[i]! : [])).join('');
+    const ofRoom = (room: string) =>
+      entries.flatMap((entry, i) => (entry.room === room ? expected[i]! : [])).join('');
     const [entry, ...more] = await shard.wal();
     expect(more).toEqual([]);
     expect(hex(entry!.frames)).toBe(ofRoom('a') + ofRoom('b'));
@@ -321,7 +328,9 @@ describe('append', () => {
     const shard = await Shard.withRooms('a', 'b');
     const client = redis.connect();
     const heard: [string, string][] = [];
-    client.on('messageBuffer', (channel: Buffer, payload: Buffer) => heard.push([String(channel), hex(payload)]));
+    client.on('messageBuffer', (channel: Buffer, payload: Buffer) =>
+      heard.push([String(channel), hex(payload)]),
+    );
     const channels = ['room:a', 'room:b', 'wake'].map((name) => shard.key(name));
     await client.subscribe(...channels);
     await shard.append(message('a'), message('b'), message('a'));
@@ -339,7 +348,12 @@ describe('append', () => {
   test('answers the first place of an id that was there before, in the same call or an earlier one', async () => {
     const shard = await Shard.withRooms('a', 'b');
     const id = freshId();
-    const placed = await shard.append(message('a', { id }), message('a'), message('a', { id }), message('b', { id }));
+    const placed = await shard.append(
+      message('a', { id }),
+      message('a'),
+      message('a', { id }),
+      message('b', { id }),
+    );
     const [first] = placed;
     expect(placed.map(({ code, seq }) => [code, seq])).toEqual([
       [0, 1],
@@ -417,24 +431,27 @@ describe('append', () => {
     expect(await shard.counters()).toEqual(await shard.counted());
   });
 
-  test.each([2 ** 31 - 2, 2 ** 32 - 2, 2 ** 40 + 1, greatest - 10])('keeps numbers exact from %d on', async (seq) => {
-    const shard = new Shard();
-    await shard.adopt('first');
-    const ts = 2 ** 42 + 1;
-    await shard.makeRoom('a', { epoch: 2 ** 33 + 1, seq, ts, messages: seq - 1 });
-    const id = freshId();
-    const [first, second] = await shard.append(message('a', { id }), message('a'));
-    expect(first).toEqual({ code: 0, seq: seq + 1, ts });
-    expect(second).toEqual({ code: 0, seq: seq + 2, ts });
-    expect((await shard.append(message('a', { id })))[0]).toEqual({ code: 1, seq: seq + 1, ts });
-    const expected = { epoch: 2 ** 33 + 1, seq: seq + 2, ts, committed: seq, messages: seq + 1 };
-    expect(await shard.head('a')).toEqual(expected);
-    const [entry] = await shard.wal();
-    expect(Number(entry!.numbers.readBigUInt64BE(0))).toBe(seq);
-    expect([readSeq(entry!.frames), readTs(entry!.frames)]).toEqual([seq + 1, ts]);
-    await shard.commit([entry!], { a: seq + 2 });
-    expect((await shard.head('a'))!.committed).toBe(seq + 2);
-  });
+  test.each([2 ** 31 - 2, 2 ** 32 - 2, 2 ** 40 + 1, greatest - 10])(
+    'keeps numbers exact from %d on',
+    async (seq) => {
+      const shard = new Shard();
+      await shard.adopt('first');
+      const ts = 2 ** 42 + 1;
+      await shard.makeRoom('a', { epoch: 2 ** 33 + 1, seq, ts, messages: seq - 1 });
+      const id = freshId();
+      const [first, second] = await shard.append(message('a', { id }), message('a'));
+      expect(first).toEqual({ code: 0, seq: seq + 1, ts });
+      expect(second).toEqual({ code: 0, seq: seq + 2, ts });
+      expect((await shard.append(message('a', { id })))[0]).toEqual({ code: 1, seq: seq + 1, ts });
+      const expected = { epoch: 2 ** 33 + 1, seq: seq + 2, ts, committed: seq, messages: seq + 1 };
+      expect(await shard.head('a')).toEqual(expected);
+      const [entry] = await shard.wal();
+      expect(Number(entry!.numbers.readBigUInt64BE(0))).toBe(seq);
+      expect([readSeq(entry!.frames), readTs(entry!.frames)]).toEqual([seq + 1, ts]);
+      await shard.commit([entry!], { a: seq + 2 });
+      expect((await shard.head('a'))!.committed).toBe(seq + 2);
+    },
+  );
 
   test('takes a time that never goes back', async () => {
     const shard = new Shard();
@@ -519,7 +536,9 @@ describe('seed', () => {
     const shard = await Shard.withRooms('a');
     await shard.append(message('a'));
     const before = await shard.head('a');
-    expect(await shard.seed('a', { epoch: 9, seq: 900, nonce: 'another', incarnation: 'another' })).toBe('ok');
+    expect(await shard.seed('a', { epoch: 9, seq: 900, nonce: 'another', incarnation: 'another' })).toBe(
+      'ok',
+    );
     expect(await shard.head('a')).toEqual(before);
   });
 
@@ -575,14 +594,49 @@ describe('committed', () => {
   });
 
   test.each([
-    ['the same batch twice', [[0, 3], [0, 3]]],
-    ['a shorter one after a longer', [[0, 4], [0, 2]]],
-    ['a longer one after a shorter', [[0, 2], [0, 5]]],
-    ['two that overlap', [[0, 3], [1, 5]]],
-    ['many', [[0, 1], [0, 2], [0, 1], [1, 3], [0, 4], [2, 6]]],
+    [
+      'the same batch twice',
+      [
+        [0, 3],
+        [0, 3],
+      ],
+    ],
+    [
+      'a shorter one after a longer',
+      [
+        [0, 4],
+        [0, 2],
+      ],
+    ],
+    [
+      'a longer one after a shorter',
+      [
+        [0, 2],
+        [0, 5],
+      ],
+    ],
+    [
+      'two that overlap',
+      [
+        [0, 3],
+        [1, 5],
+      ],
+    ],
+    [
+      'many',
+      [
+        [0, 1],
+        [0, 2],
+        [0, 1],
+        [1, 3],
+        [0, 4],
+        [2, 6],
+      ],
+    ],
   ])('by two owners keeps the counters exact: %s', async (_, batches) => {
     const shard = await Shard.withRooms('a', 'b');
-    for (let i = 0; i < 6; i++) await shard.append(message('a', { text: 'x'.repeat(i) }), ...(i % 2 ? [message('b')] : []));
+    for (let i = 0; i < 6; i++)
+      await shard.append(message('a', { text: 'x'.repeat(i) }), ...(i % 2 ? [message('b')] : []));
     const wal = await shard.wal();
     let last = '0-0';
     for (const [from, to] of batches as [number, number][]) {

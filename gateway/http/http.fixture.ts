@@ -120,7 +120,7 @@ export async function startHttp(
     clock,
     logger,
     metrics,
-    limits: { ringBytesMax: 65_536, slowBytes: 65_536 },
+    limits: { ringBytesMax: 65_536, slowBytes: 65_536, memberIdsMax: 1000 },
   });
   hub.connect(
     noEngine,

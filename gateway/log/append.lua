@@ -6,6 +6,7 @@
 -- KEYS  1 heads (hash: room -> epoch, seq, ts, committed seq, messages as '>ddddd')
 --       2 meta  (hash: run, since, incarnation, inherited, wal_bytes, wal_events, first_bucket, committed, miss:ROOM)
 --       3 wal   (stream: one entry a call; f: the frames, n: the message number of each as '>I8')
+--       in a cluster then the two parts of recent of each room, so that none of them is away
 -- ARGV  1 start of the shard's keys, 2 WAL_MAX_BYTES, 3 RECENT_BYTES, 4 DEDUPE_SECONDS, 5 PUBLISH or SPUBLISH,
 --       6 nonce for misses, then for each entry: room, id (16 bytes), from, frame
 -- Answers {'invalid'}: another server's heads; adopt first. {'full'}: the wal is at its bound.

@@ -61,8 +61,8 @@ export interface Log {
   subscribeUser(user: string): void;
   unsubscribeUser(user: string): void;
   /**
-   * The head of a room that is about to be used, or null where there is no such room. Where the log has lost it, or may
-   * have, this starts a new epoch. Rejects with StoreUnavailable where it cannot be had.
+   * The head of a room that is about to be used, or null where the log learned that there is no such room. Where the log
+   * has lost it, or may have, this starts a new epoch. Rejects with StoreUnavailable where it cannot be had.
    */
   open(room: string): Promise<Head | null>;
   /** Heads in the order asked for, of rooms that exist. Rejects with StoreUnavailable where they cannot be had. */

@@ -15,7 +15,7 @@ import type { Append, Head, Log, LogListener } from './log.ts';
 /** Events of one commit. */
 const batchEntriesMax = 1024;
 /** Bytes of one commit. */
-const batchBytesMax = 1024 * 1024;
+const batchBytesMax = 256 * 1024;
 /** Bytes that may wait for the next commits; beyond it appends fail with UNAVAILABLE. */
 const waitingBytesMax = 64 * 1024 * 1024;
 /** Between two questions whether the store is back. */

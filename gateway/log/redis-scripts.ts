@@ -65,9 +65,19 @@ export class RedisScripts {
     return bound === undefined ? this.#bind(shard) : Promise.resolve(bound);
   }
 
-  async append(shard: number, args: readonly Argument[]): Promise<readonly unknown[]> {
+  /** `rooms`: those that `args` has events of. */
+  async append(
+    shard: number,
+    rooms: readonly string[],
+    args: readonly Argument[],
+  ): Promise<readonly unknown[]> {
     const { heads, meta, wal } = this.#shard(shard);
-    return this.#runBound(shard, 'append', [heads, meta, wal], args);
+    // While a slot moves, a node refuses a script some of whose keys are away; of keys that it was not told it learns in
+    // the middle, with half of it written.
+    const roomKeys = this.#connection.facts.isCluster
+      ? rooms.flatMap((room) => [this.#keys.recent(room), this.#keys.older(room)])
+      : [];
+    return this.#runBound(shard, 'append', [heads, meta, wal, ...roomKeys], args);
   }
 
   async seed(shard: number, args: readonly Argument[]): Promise<readonly unknown[]> {

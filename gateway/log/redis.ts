@@ -11,11 +11,11 @@ import { frameEnds } from '../../core/protocol/slice.ts';
 import { readOp, readSeq } from '../../core/protocol/stamp.ts';
 import { uuidTime } from '../../core/uuid.ts';
 import type { Logger } from '../logger.ts';
-import { type Store, type StoredHead, StoreUnavailable } from '../store/store.ts';
+import { type FoundId, type Store, type StoredHead, StoreUnavailable } from '../store/store.ts';
 import type { Append, Head, Log, LogListener } from './log.ts';
 import type { RedisConnection } from './redis-connection.ts';
 import type { RedisKeys, ShardKeys } from './redis-keys.ts';
-import type { RedisScripts } from './redis-scripts.ts';
+import type { Adopted, RedisScripts } from './redis-scripts.ts';
 
 /** Entries and bytes of one call. */
 const batchEntriesMax = 256;
@@ -59,7 +59,15 @@ export interface RedisLogParts {
 interface ShardQueue {
   readonly shard: number;
   waiting: Append[];
+  /** Of those that wait and those that are held. */
   waitingBytes: number;
+  /** Ids in doubt, and what their senders sent behind them. */
+  held: Held[];
+  /** How many are held of each sender. */
+  readonly heldOf: Map<string, number>;
+  /** The incarnation under which an entry was held and let go. */
+  readonly released: WeakMap<Append, string>;
+  isLookingUp: boolean;
   isCalling: boolean;
   isScheduled: boolean;
   /** Who waits for level 4, by the id of the wal entry that holds his event; ascending. */
@@ -78,6 +86,12 @@ interface Committing {
   readonly place: WalPlace;
   readonly entry: Append;
   readonly settle: () => void;
+}
+
+interface Held {
+  readonly entry: Append;
+  readonly isInDoubt: boolean;
+  readonly incarnation: string;
 }
 
 /** Entries on their way through a call, less those that are settled. */
@@ -120,13 +134,19 @@ export class RedisLog implements Log {
       shard,
       waiting: [],
       waitingBytes: 0,
+      held: [],
+      heldOf: new Map(),
+      released: new WeakMap(),
+      isLookingUp: false,
       isCalling: false,
       isScheduled: false,
       committing: [],
       isWatchingCommits: false,
       committed: { incarnation: '', id: '0-0' },
     }));
-    this.#comparing = parts.clock.every(parts.options.heartbeatMs / parts.keys.shards.length, () => this.#compareNextShard());
+    this.#comparing = parts.clock.every(parts.options.heartbeatMs / parts.keys.shards.length, () =>
+      this.#compareNextShard(),
+    );
   }
 
   listen(listener: LogListener): void {
@@ -174,13 +194,15 @@ export class RedisLog implements Log {
     this.#tellIdle();
   }
 
-  /** Appends and settles every entry; rejects with nothing settled of `work`. */
+  /** Appends and settles every entry, or holds it back; rejects with nothing settled of `work`. */
   async #appendBatch(queue: ShardQueue, work: Work): Promise<void> {
-    const { clock } = this.#parts;
-    await this.#settleRepeats(queue.shard, work);
+    const { clock, scripts } = this.#parts;
     const until = clock.now() + retryForMs;
     const started = performance.now();
     while (work.entries.length > 0) {
+      // After a loss that this batch found out about, its ids are in doubt as well.
+      this.#holdBack(queue, work, await this.#untilAnswered(() => scripts.adopted(queue.shard)));
+      if (work.entries.length === 0) break;
       const generation = this.#parts.connection.sync?.generation ?? 0;
       const answer = await this.#call(queue.shard, work.entries, until);
       const status = String(answer[0]);
@@ -209,9 +231,10 @@ export class RedisLog implements Log {
       Buffer.from(random.bytes(8)).toString('hex'),
       ...entries.flatMap((entry) => [entry.room, entry.id, entry.from, entry.bytes]),
     ];
+    const rooms = [...new Set(entries.map(({ room }) => room))];
     for (;;) {
       try {
-        const answer = await scripts.append(shard, args);
+        const answer = await scripts.append(shard, rooms, args);
         this.#fault = null;
         return answer;
       } catch (error) {
@@ -238,26 +261,63 @@ export class RedisLog implements Log {
     }
   }
 
-  /** Ids that the log may have forgotten, or never known since it was adopted, are looked up in the store. */
-  async #settleRepeats(shard: number, work: Work): Promise<void> {
-    const { scripts, store, logger } = this.#parts;
-    const { since } = await this.#untilAnswered(() => scripts.adopted(shard));
-    const doubtful = work.entries.filter((entry) => this.#isDoubtful(entry, since));
-    if (doubtful.length === 0) return;
-    try {
-      const found = await store.findIds(doubtful.map(({ room, id }) => ({ room, id })));
-      const known = new Set(doubtful.filter((_, i) => found[i]));
-      work.entries = work.entries.filter((entry) => !known.has(entry));
-      doubtful.forEach((entry, i) => {
-        const first = found[i];
-        if (!first) return;
-        if (first.from === entry.from) entry.settle(first.seq, first.ts, 4, true);
+  // Ids that the log may have forgotten, or never known since it was adopted, are looked up in the store. Nobody else
+  // waits for that, but what the same sender sends behind them.
+
+  #holdBack(queue: ShardQueue, work: Work, { since, incarnation }: Adopted): void {
+    const going: Append[] = [];
+    for (const entry of work.entries) {
+      const isInDoubt = this.#isDoubtful(entry, since);
+      const behind = queue.heldOf.get(entry.from) ?? 0;
+      const isReleased = queue.released.get(entry) === incarnation;
+      if (isReleased || (!isInDoubt && behind === 0)) going.push(entry);
+      else {
+        queue.held.push({ entry, isInDoubt, incarnation });
+        queue.heldOf.set(entry.from, behind + 1);
+        queue.waitingBytes += entry.bytes.length;
+      }
+    }
+    work.entries = going;
+    if (queue.held.length > 0 && !queue.isLookingUp) void this.#lookUpHeld(queue);
+  }
+
+  async #lookUpHeld(queue: ShardQueue): Promise<void> {
+    queue.isLookingUp = true;
+    while (queue.held.length > 0) {
+      const held = queue.held.splice(0, batchEntriesMax);
+      const doubtful = held.filter(({ isInDoubt }) => isInDoubt);
+      const found = await this.#findIds(doubtful.map(({ entry }) => entry));
+      for (const { entry, isInDoubt, incarnation } of held) {
+        const left = (queue.heldOf.get(entry.from) ?? 1) - 1;
+        if (left === 0) queue.heldOf.delete(entry.from);
+        else queue.heldOf.set(entry.from, left);
+        const first = isInDoubt ? found?.get(entry) : undefined;
+        if (first === undefined && (found !== null || !isInDoubt)) {
+          queue.released.set(entry, incarnation);
+          queue.waiting.push(entry);
+          continue;
+        }
+        queue.waitingBytes -= entry.bytes.length;
+        if (first === undefined) entry.fail('UNAVAILABLE');
+        else if (first.from === entry.from) entry.settle(first.seq, first.ts, 4, true);
         else entry.fail('CONFLICT');
-      });
+      }
+      this.#schedule(queue);
+    }
+    queue.isLookingUp = false;
+    this.#tellIdle();
+  }
+
+  /** Those that the store has; null where it does not answer. */
+  async #findIds(entries: readonly Append[]): Promise<Map<Append, FoundId> | null> {
+    if (entries.length === 0) return new Map();
+    const { store, logger } = this.#parts;
+    try {
+      const found = await store.findIds(entries.map(({ room, id }) => ({ room, id })));
+      return new Map(entries.flatMap((entry, i) => (found[i] ? [[entry, found[i]]] : [])));
     } catch (err) {
-      logger.warn({ err, entries: doubtful.length }, 'ids could not be looked up');
-      const isDoubtful = new Set(doubtful);
-      failWhere(work, (entry) => isDoubtful.has(entry));
+      logger.warn({ err, entries: entries.length }, 'ids could not be looked up');
+      return null;
     }
   }
 
@@ -278,8 +338,7 @@ export class RedisLog implements Log {
       if (outcome === 'conflict') entry.fail('CONFLICT');
       else if (entry.level === 2 && this.#answerLevel < 2) {
         this.#whenSynced(generation, entry, () => entry.settle(seq, ts, 2, outcome === 'repeated'));
-      }
-      else if (entry.level < 4) entry.settle(seq, ts, this.#answerLevel, outcome === 'repeated');
+      } else if (entry.level < 4) entry.settle(seq, ts, this.#answerLevel, outcome === 'repeated');
       else
         this.#whenCommitted(queue, {
           place,
@@ -632,7 +691,13 @@ export class RedisLog implements Log {
   }
 
   get #isIdle(): boolean {
-    return this.#calls === 0 && this.#queues.every((queue) => queue.waiting.length + queue.committing.length === 0);
+    return (
+      this.#calls === 0 &&
+      this.#queues.every(
+        (queue) =>
+          queue.waiting.length + queue.held.length + queue.committing.length === 0 && !queue.isLookingUp,
+      )
+    );
   }
 
   #tellIdle(): void {

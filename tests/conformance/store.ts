@@ -338,6 +338,21 @@ export function storeConformance(name: string, open: () => Promise<OpenedStore>)
         expect(list[0]?.room).toEqual((await store.room(empty.room))!);
       });
 
+      test('what was there before a member joined, or came back, is not unread', async () => {
+        const [ann, bob] = [fresh('user'), fresh('user')];
+        const busy = await makeRoom([ann]);
+        await store.commit([busy.message('1'), busy.message('2'), busy.join(bob), busy.message('3')]);
+        expect(await store.readNumbers(busy.room, [ann, bob])).toEqual(
+          new Map([
+            [ann, 0],
+            [bob, 2],
+          ]),
+        );
+        await store.commit([busy.leave(bob), busy.message('4'), busy.join(bob), busy.message('5')]);
+        const [line] = await store.roomsOf(bob, false, null, 10);
+        expect([line?.readSeq, line?.readNumber]).toEqual([0, 4]);
+      });
+
       test('the room list goes page by page and shows archived rooms only where asked for', async () => {
         const ann = fresh('user');
         const rooms = [await makeRoom([ann]), await makeRoom([ann]), await makeRoom([ann])];

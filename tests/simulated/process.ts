@@ -85,13 +85,27 @@ export async function startProcess(options: ProcessOptions = {}) {
   });
   const log = options.wrapLog?.(memoryLog, clock, seeded) ?? memoryLog;
   const backlogBytesMax = options.backlogBytesMax ?? 1024 * 1024;
-  const limits = { ringBytesMax: 64 * 1024, slowBytes: backlogBytesMax / 4, ...options.limits };
+  const limits = {
+    memberIdsMax: 1000,
+    ringBytesMax: 64 * 1024,
+    slowBytes: backlogBytesMax / 4,
+    ...options.limits,
+  };
   const hub = new Hub({ log, store, clock, logger, metrics, limits });
   const rate = options.messageRate ?? 0;
   const rates = { messageRate: rate, messageBurst: rate * 2, groupMessageRate: 0 };
   const users = new Users({ rates, store, clock, logger, metrics });
   const { graceMs = 5000, presenceRoomMax: roomMax = 200 } = options;
-  const presence = new Presence({ clock, log, roster: new MemoryRoster(), users, logger, graceMs, roomMax });
+  const presence = new Presence({
+    clock,
+    log,
+    roster: new MemoryRoster(),
+    users,
+    logger,
+    graceMs,
+    roomMax,
+    memberIds: () => null,
+  });
   const receipts = new Receipts({ clock, log, store, logger, metrics });
   const typing = new Typing(clock, log);
   const notifyMax = options.notifyRoomMax ?? 1000;
