@@ -156,7 +156,7 @@ const keeping = {
     mebibyte,
     maxInteger,
     1024 * mebibyte,
-    'Bytes of events in the log that the store does not have yet; beyond it sends get UNAVAILABLE.',
+    'Bytes of events in one shard of the log that the store does not have yet; beyond it sends get UNAVAILABLE.',
   ),
   recentBytes: integer(
     'RECENT_BYTES',

@@ -282,7 +282,8 @@ export class Flusher {
       for (const lane of this.#lanes) {
         await lane.flushing;
         for (const shard of this.#owned) if (this.#laneOf(shard) === lane) lane.dirty.add(shard);
-        while (lane.dirty.size > 0) await this.#flushBatch(lane);
+        // Up to what is there now: under load it never ends, and others go on from here.
+        while (await this.#flushBatch(lane));
       }
       for (const shard of [...this.#owned]) {
         this.#disown(shard);

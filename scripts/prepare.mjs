@@ -141,9 +141,10 @@ function newestMs(name) {
 }
 
 /** Runs Bun in the foreground; signals go on to it. Answers its exit code, 137 where it took longer than `timeoutMs`. */
-export function runBun(bun, arguments_, timeoutMs = 0) {
+export function runBun(bun, arguments_, timeoutMs = 0, env = process.env) {
   const child = spawn(bun, arguments_, {
     cwd: root,
+    env,
     stdio: 'inherit',
     timeout: timeoutMs,
     killSignal: 'SIGKILL',

@@ -1,7 +1,9 @@
 // `npm test`: installs what the tests need, runs all of them, and says how many passed and failed in its last line.
 // `--unit` runs only the tests that stand beside their source; other arguments pick files by a part of their path.
-// Plain JavaScript, so that Node is all it needs.
+// Tests that see a gateway from outside run once for each engine, or for the one that ENGINE names. Plain JavaScript, so
+// that Node is all it needs.
 
+import { spawn, spawnSync } from 'node:child_process';
 import { mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
@@ -18,6 +20,11 @@ const testTimeoutMs = 60_000;
 const isUnitOnly = process.argv.includes('--unit');
 const filters = process.argv.slice(2).filter((argument) => !argument.startsWith('-'));
 const total = { passed: 0, failed: 0 };
+/** The tests of gateways, by the engine they ran on. */
+const byEngine = new Map();
+/** Black boxes: start.test.ts alone is about the embedded store, which is not on Node. */
+const isBlackBox = (file) =>
+  /^\.\/tests\/(protocol\/|durability\/|page\.)/.test(file) && !file.endsWith('/start.test.ts');
 
 /** Does one step; what it throws is a failure and not the end. */
 function attempt(step) {
@@ -45,13 +52,14 @@ function findTests(folder) {
     .sort();
 }
 
-/** Runs some files in one process and adds up. */
-async function runTests(bun, title, files, flags, timeoutMs) {
+/** Runs some files in one process and adds up; answers how many passed and failed. */
+async function runTests(bun, title, files, flags, timeoutMs, env = {}) {
   console.error(`\nparley: ${title}`);
   const folder = mkdtempSync(path.join(tmpdir(), 'parley-tests-'));
   const report = path.join(folder, 'report.xml');
   const reporter = ['--reporter=junit', `--reporter-outfile=${report}`];
-  const code = await runBun(bun, ['test', ...flags, ...reporter, ...files], timeoutMs);
+  const arguments_ = ['test', ...flags, ...reporter, ...files];
+  const code = await runBun(bun, arguments_, timeoutMs, { ...process.env, ENGINE: 'bun', ...env });
   let text = null;
   try {
     text = readFileSync(report, 'utf8');
@@ -62,6 +70,45 @@ async function runTests(bun, title, files, flags, timeoutMs) {
   const { passed, failed } = parseReport(text, code);
   total.passed += passed;
   total.failed += failed;
+  return { passed, failed };
+}
+
+/** The tests of tests/ on one engine: a process for each file, so that one that crashes takes no other's results with it. */
+async function runEngine(bun, engine, files, env = {}) {
+  const sum = { passed: 0, failed: 0 };
+  for (const file of files) {
+    const flags = [`--timeout=${testTimeoutMs}`];
+    const title = isBlackBox(file) ? `${file.slice(2)} on ${engine}` : file.slice(2);
+    const { passed, failed } = await runTests(bun, title, [file], flags, fileTimeoutMs, {
+      ENGINE: engine,
+      ...env,
+    });
+    if (!isBlackBox(file)) continue;
+    sum.passed += passed;
+    sum.failed += failed;
+  }
+  if (files.some(isBlackBox)) byEngine.set(engine, `${sum.passed} passed, ${sum.failed} failed`);
+}
+
+/** The black boxes again on Node, with one Postgres server for all of them. */
+async function runOnNode(bun, files) {
+  const load = ['--input-type=module', '--eval', "await import('uWebSockets.js')"];
+  if (spawnSync(process.execPath, load, { cwd: root }).status !== 0) {
+    byEngine.set('uws', `not run: uWebSockets.js has no build that loads on this Node (${process.version})`);
+    return;
+  }
+  const server = spawn(bun, ['tests/postgres-server.ts'], { cwd: root, stdio: ['pipe', 'pipe', 'inherit'] });
+  const ended = new Promise((resolve) => server.once('exit', resolve));
+  try {
+    const url = await new Promise((resolve, reject) => {
+      server.stdout.once('data', (line) => resolve(String(line).trim()));
+      server.once('exit', () => reject(new Error('Postgres for the gateways on Node does not start')));
+    });
+    await runEngine(bun, 'uws', files, { TEST_POSTGRES: url });
+  } finally {
+    server.stdin.end();
+    await ended;
+  }
 }
 
 async function run() {
@@ -76,10 +123,14 @@ async function run() {
   if (unitFiles.length > 0) {
     await runTests(bun, `unit tests, ${unitFiles.length} files`, unitFiles, [], unitTimeoutMs);
   }
-  // A process for each file: one that crashes does not take the results of the others with it.
-  for (const file of otherFiles) {
-    await runTests(bun, file.slice(2), [file], [`--timeout=${testTimeoutMs}`], fileTimeoutMs);
-  }
+  const engines = process.env.ENGINE ? [process.env.ENGINE] : ['bun', 'uws'];
+  const blackBoxes = otherFiles.filter(isBlackBox);
+  await runEngine(
+    bun,
+    'bun',
+    engines.includes('bun') ? otherFiles : otherFiles.filter((file) => !isBlackBox(file)),
+  );
+  if (engines.includes('uws') && blackBoxes.length > 0) await runOnNode(bun, blackBoxes);
   if (total.passed + total.failed === 0) throw new Error('no test was run');
 }
 
@@ -89,5 +140,7 @@ try {
   console.error(`parley: ${error.message}`);
   total.failed++;
 }
-console.log(`\n${total.passed} passed, ${total.failed} failed`);
+console.log('');
+for (const [engine, result] of byEngine) console.log(`tests of gateways with ENGINE=${engine}: ${result}`);
+console.log(`${total.passed} passed, ${total.failed} failed`);
 process.exitCode = total.failed === 0 ? 0 : 1;

@@ -1,10 +1,14 @@
 // A gateway in a process of its own, on a free port with a folder of its own: `const gateway = await startGateway()`.
 // Every limit on rates is off unless a test switches it on. What a test leaves running is ended with the test process.
+// ENGINE, of the test or of the run, says what it is: on Bun with the embedded store, or on Node with a Postgres database
+// of its own.
 
 import { mkdtempSync, rmSync } from 'node:fs';
 import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { buildForNode, nodeMain } from '../scripts/build-node.ts';
+import { makeDatabase } from './database.ts';
 
 const mainFile = join(import.meta.dir, '..', 'gateway', 'main.ts');
 
@@ -70,10 +74,29 @@ export async function freePort(): Promise<number> {
   return port;
 }
 
+const isOnNode = (env: Readonly<Record<string, string>>) => (env.ENGINE ?? process.env.ENGINE) === 'uws';
+let bundle: Promise<string> | null = null;
+/** Databases by DATA_DIR: who comes back to the folder finds its data. */
+const databases = new Map<string, Promise<string>>();
+
+/** What a gateway on Node needs beforehand: the bundle, and a database where the test gives it none. */
+async function prepareNode(
+  dataDir: string,
+  env: Readonly<Record<string, string>>,
+): Promise<Record<string, string>> {
+  bundle ??= buildForNode();
+  await bundle;
+  if (env.DATABASE_URL !== undefined) return {};
+  const database = databases.get(dataDir) ?? makeDatabase();
+  databases.set(dataDir, database);
+  return { DATABASE_URL: await database };
+}
+
 /** Starts a process and waits for nothing; `under` runs it through another command. */
 export function spawnGateway(env: Record<string, string>, under: readonly string[] = []): GatewayProcess {
+  const program = isOnNode(env) ? ['node', '--enable-source-maps', nodeMain] : [process.execPath, mainFile];
   const child = Bun.spawn({
-    cmd: [...under, process.execPath, mainFile],
+    cmd: [...under, ...program],
     env: {
       PATH: process.env.PATH ?? '',
       ...(process.env.ENGINE === undefined ? {} : { ENGINE: process.env.ENGINE }),
@@ -98,12 +121,17 @@ export function spawnGateway(env: Record<string, string>, under: readonly string
       text[name] = (text[name] + decoder.decode(chunk, { stream: true })).slice(-65_536);
     }
   };
+  let isSignalled = false;
   const read1 = read('stdout');
   const read2 = read('stderr');
   const gatewayProcess: GatewayProcess = {
     pid: child.pid,
     exited: Promise.all([child.exited, read1, read2]).then(([code]) => {
       running.delete(gatewayProcess);
+      // A crash under a test's feet: what it fails with does not say so.
+      if (code !== 0 && !isSignalled && text.stdout.includes('is ready')) {
+        console.error(`the gateway ended with ${code}: ${text.stdout}${text.stderr}`);
+      }
       return code;
     }),
     get stderr() {
@@ -112,7 +140,10 @@ export function spawnGateway(env: Record<string, string>, under: readonly string
     get stdout() {
       return text.stdout;
     },
-    kill: (signal) => child.kill(signal),
+    kill(signal) {
+      isSignalled = true;
+      child.kill(signal);
+    },
   };
   running.add(gatewayProcess);
   return gatewayProcess;
@@ -148,7 +179,8 @@ export async function startGateway(
   const port = await freePort();
   const dataDir = env.DATA_DIR ?? makeFolder();
   const url = `http://127.0.0.1:${port}`;
-  const settings = { PORT: String(port), DATA_DIR: dataDir, ...env };
+  const database = isOnNode(env) ? await prepareNode(dataDir, env) : {};
+  const settings = { PORT: String(port), DATA_DIR: dataDir, ...database, ...env };
   let child = spawnGateway(settings, under);
   await waitReady(url, child);
   return {

@@ -14,7 +14,7 @@ import { logConformance, type OpenedLogs } from './conformance/log.ts';
 import { messageId } from './people.ts';
 import { type PostgresServer, startPostgres } from './postgres.ts';
 import { type RedisCluster, type RedisServer, startRedis, startRedisCluster } from './redis.ts';
-import { type LogProcess, type LogProcessOptions, openLogProcess, openStore } from './redis-log.ts';
+import { ageShards, type LogProcess, type LogProcessOptions, openLogProcess, openStore } from './redis-log.ts';
 import { until } from './socket.ts';
 
 let postgres: PostgresServer;
@@ -150,7 +150,7 @@ describe('one log of its own', () => {
     );
     flusher.start();
     const head = await opened;
-    expect(head.epoch).toBe(2);
+    expect(head.epoch).toBeGreaterThan(1);
     const { events } = await store.page(room, null, null, 100, 1e6);
     expect(events.slice(0, 20).map((bytes) => readSeq(bytes))).toEqual(tried.map((_, i) => i + 1));
     await close();
@@ -165,7 +165,7 @@ describe('one log of its own', () => {
     let isFrozen = false;
     const thaw = Promise.withResolvers<void>();
     const [{ log, keys }] = processes as [LogProcess];
-    await ageShards(redis, keys);
+    await ageShards(redis, keys.shardCount.split(':')[0]!, keys.shards.length);
     const room = await makeRoom();
     isFrozen = true;
     const doubtful = new Tried(room, 1, messageId(Date.now() - 200_000));
@@ -365,23 +365,4 @@ async function unlinkAll(server: RedisServer, keys: RedisKeys): Promise<void> {
   const [prefix] = keys.shardCount.split(':');
   const all = (await server.ask('KEYS', `${prefix}:*`)) as string[];
   await server.call('UNLINK', ...all);
-}
-
-/** Every shard was adopted long ago: fresh ids need no look-up. */
-async function ageShards(server: RedisServer, keys: RedisKeys): Promise<void> {
-  const runId = /run_id:(\w+)/.exec(String(await server.ask('INFO', 'server')))![1];
-  for (const { meta } of keys.shards) {
-    await server.call(
-      'HSET',
-      meta,
-      'run',
-      `${runId}.0`,
-      'since',
-      1,
-      'incarnation',
-      'old',
-      'inherited',
-      '0-0',
-    );
-  }
 }

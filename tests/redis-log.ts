@@ -12,6 +12,7 @@ import { RedisScripts } from '../gateway/log/redis-scripts.ts';
 import { RedisTail } from '../gateway/log/redis-tail.ts';
 import { openPostgresStore } from '../gateway/store/postgres.ts';
 import type { Store } from '../gateway/store/store.ts';
+import type { RedisServer } from './redis.ts';
 
 export interface LogProcess {
   readonly log: Log;
@@ -105,6 +106,18 @@ export async function openLogProcess(settings: LogProcessOptions): Promise<LogPr
     },
     die: () => connection.close(),
   };
+}
+
+/**
+ * As if the log had run for long. For two minutes after a shard was adopted every id is looked up in the store, and no
+ * chat goes on without it. Before anybody uses the log.
+ */
+export async function ageShards(redis: RedisServer, keyPrefix: string, shards: number): Promise<void> {
+  const runId = /run_id:(\w+)/.exec(String(await redis.ask('INFO', 'server')))![1];
+  for (const { meta } of new RedisKeys(keyPrefix, shards).shards) {
+    const fields = { run: `${runId}.0`, since: '1', incarnation: 'old', inherited: '0-0' };
+    await redis.ask('HSET', meta, ...Object.entries(fields).flat());
+  }
 }
 
 /** A store on a Postgres of the test's own. */

@@ -21,6 +21,8 @@ export interface ConnectionObserver {
   onMessage(channel: string, payload: Uint8Array): void;
   /** Messages may have been missed; all channels are subscribed again. */
   onResubscribed(): void;
+  /** Commands reach a server again. */
+  onReconnected(): void;
 }
 
 /** What the server told at the start. */
@@ -64,6 +66,8 @@ export class RedisConnection {
       this.#observer?.onMessage(channel.toString('latin1'), new Uint8Array(payload));
     });
     channels.on('ready', () => void this.#resubscribe(logger));
+    // It may be another server, or the same one with another state.
+    commands.on('ready', () => this.#observer?.onReconnected());
   }
 
   /** Connects and reads the server's settings. StoreStartError, in one line, where it cannot serve. */
@@ -103,6 +107,13 @@ export class RedisConnection {
     const list = args.map((argument) => (argument instanceof Uint8Array ? asBuffer(argument) : argument));
     const command = new Command(name, list, { replyEncoding: null });
     return this.#commands.sendCommand(command) as Promise<unknown>;
+  }
+
+  /** Rejects where a server does not answer; in a cluster any of the masters. */
+  async ping(): Promise<void> {
+    const commands = this.#commands;
+    if (commands instanceof Cluster) await Promise.all(commands.nodes('master').map((node) => node.ping()));
+    else await commands.ping();
   }
 
   get publishCommand(): 'PUBLISH' | 'SPUBLISH' {

@@ -7,6 +7,7 @@ import type { Random } from '../../core/clock.ts';
 import adoptText from './adopt.lua' with { type: 'text' };
 import appendText from './append.lua' with { type: 'text' };
 import committedText from './committed.lua' with { type: 'text' };
+import headsText from './heads.lua' with { type: 'text' };
 import type { RedisConnection } from './redis-connection.ts';
 import type { RedisKeys, ShardKeys } from './redis-keys.ts';
 import rosterText from './roster.lua' with { type: 'text' };
@@ -30,9 +31,13 @@ export interface Adopted {
 }
 
 interface BoundShard extends Adopted {
+  readonly heads: Script;
   readonly append: Script;
   readonly seed: Script;
 }
+
+/** Rooms asked for in one call; a script takes some thousand arguments at most. */
+const headsPerCall = 1000;
 
 /** Scripts that may run on any server. */
 const committed = script(committedText);
@@ -80,6 +85,17 @@ export class RedisScripts {
     return this.#runBound(shard, 'append', [heads, meta, wal, ...roomKeys], args);
   }
 
+  /** Heads of rooms, null where the log has none; those of another server do not count. */
+  async heads(shard: number, rooms: readonly string[]): Promise<readonly (Buffer | null)[]> {
+    const { heads, meta } = this.#shard(shard);
+    const found: (Buffer | null)[] = [];
+    for (let i = 0; i < rooms.length; i += headsPerCall) {
+      const some = rooms.slice(i, i + headsPerCall);
+      found.push(...((await this.#runBound(shard, 'heads', [heads, meta], some)) as (Buffer | null)[]));
+    }
+    return found;
+  }
+
   async seed(shard: number, args: readonly Argument[]): Promise<readonly unknown[]> {
     const { heads, meta, wal, headsAside } = this.#shard(shard);
     return this.#runBound(shard, 'seed', [heads, meta, wal, headsAside], args);
@@ -106,7 +122,7 @@ export class RedisScripts {
   /** Runs a bound script; once more where the server turned out to be another one. */
   async #runBound(
     shard: number,
-    name: 'append' | 'seed',
+    name: 'append' | 'heads' | 'seed',
     keys: readonly string[],
     args: readonly Argument[],
   ): Promise<readonly unknown[]> {
@@ -145,21 +161,22 @@ export class RedisScripts {
    * reached a server other than the one that answered, because the slot moved in between, are never run again.
    */
   async #bindNow(shard: number): Promise<BoundShard> {
-    const { heads, headsAside, meta, wal } = this.#shard(shard);
+    const { heads: headsKey, headsAside, meta, wal } = this.#shard(shard);
     const runId = await this.#runId(meta);
     const salt = Buffer.from(this.#random.bytes(8)).toString('hex');
     const bind = (text: string) =>
       script(
         `if #ARGV == 0 then return 'loaded' end -- ${salt}\nlocal RUN = '${runId}.${this.#generation}'\n${text}`,
       );
-    const [append, seed, adopt] = [bind(appendText), bind(seedText), bind(adoptText)];
+    const [append, heads, seed] = [bind(appendText), bind(headsText), bind(seedText)];
+    const adopt = bind(adoptText);
     // Run without arguments: SCRIPT LOAD has no key to be routed by in a cluster.
-    for (const { text } of [append, seed]) await this.#connection.call('EVAL', text, 1, meta);
+    for (const { text } of [append, heads, seed]) await this.#connection.call('EVAL', text, 1, meta);
     if ((await this.#runId(meta)) !== runId) throw new Error('the shard has moved to another server');
-    const keys = [heads, meta, headsAside, wal];
+    const keys = [headsKey, meta, headsAside, wal];
     const answer = (await this.#connection.call('EVAL', adopt.text, keys.length, ...keys, salt)) as Buffer[];
     const [since, incarnation, inherited] = answer.map(String) as [string, string, string];
-    const bound = { since: Number(since), incarnation, inherited, append, seed };
+    const bound = { since: Number(since), incarnation, inherited, append, heads, seed };
     this.#bound[shard] = bound;
     return bound;
   }

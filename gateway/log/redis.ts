@@ -25,6 +25,8 @@ const waitingBytesMax = 16 * 1024 * 1024;
 /** How long a batch whose answer was lost is tried again before its senders are told UNAVAILABLE. */
 const retryForMs = 4000;
 const retryPauseMs = 50;
+/** Between two looks whether Redis answers. */
+const probeMs = 2000;
 /** How often the committed mark is read while somebody waits for it. */
 const committedPollMs = 1000;
 /** An id made this long after a shard was adopted cannot have been appended before; twice the clocks' tolerance. */
@@ -144,6 +146,7 @@ export class RedisLog implements Log {
       isWatchingCommits: false,
       committed: { incarnation: '', id: '0-0' },
     }));
+    parts.clock.every(probeMs, () => void this.#probe());
     this.#comparing = parts.clock.every(parts.options.heartbeatMs / parts.keys.shards.length, () =>
       this.#compareNextShard(),
     );
@@ -213,7 +216,7 @@ export class RedisLog implements Log {
         const place = { id: String(answer[1]), incarnation: String(answer[2]) };
         this.#settleBatch(queue, entries, { place, generation }, answer[3] as Buffer);
       } else if (status === 'full') {
-        this.#fault = 'the log is full: the store does not keep up';
+        this.#parts.logger.error({ shard: queue.shard }, 'the log is full: the store does not keep up');
         failWhere(work, () => true);
       } else await this.#seedAll(work, answer.slice(1).map(String));
     }
@@ -428,6 +431,8 @@ export class RedisLog implements Log {
   async open(room: string): Promise<Head | null> {
     try {
       const [head] = await this.#readHeads([room]);
+      const shard = this.#parts.keys.shardOf(room);
+      this.#incarnations[shard] ??= (await this.#parts.scripts.adopted(shard)).incarnation;
       return head ?? (await this.#seedMissing(room));
     } catch (error) {
       throw asUnavailable(error);
@@ -449,7 +454,7 @@ export class RedisLog implements Log {
 
   /** Null for rooms without a head in the log. */
   async #readHeads(rooms: readonly string[]): Promise<(Head | null)[]> {
-    const { keys, connection, scripts } = this.#parts;
+    const { keys, scripts } = this.#parts;
     const byShard = new Map<number, number[]>();
     rooms.forEach((room, i) => {
       const shard = keys.shardOf(room);
@@ -460,11 +465,8 @@ export class RedisLog implements Log {
     const heads: (Head | null)[] = rooms.map(() => null);
     await Promise.all(
       [...byShard].map(async ([shard, indexes]) => {
-        // Heads count for the server they were made on.
-        await scripts.adopted(shard);
-        const { heads: key } = keys.shards[shard] as ShardKeys;
         const names = indexes.map((i) => rooms[i] as string);
-        const packed = (await connection.call('HMGET', key, ...names)) as (Buffer | null)[];
+        const packed = await scripts.heads(shard, names);
         packed.forEach((head, i) => {
           if (head !== null) heads[indexes[i] as number] = readHead(head);
         });
@@ -611,6 +613,23 @@ export class RedisLog implements Log {
     for (let shard = 0; shard < this.#queues.length; shard++) void this.#compareHeads(shard);
   }
 
+  onReconnected(): void {
+    this.onResubscribed();
+  }
+
+  /** A server that is there but does not answer is found out without traffic as well. */
+  async #probe(): Promise<void> {
+    if (!this.#parts.connection.isReady) return;
+    try {
+      await this.#parts.connection.ping();
+      this.#fault = null;
+    } catch (err) {
+      this.#parts.logger.debug({ err }, 'redis: no answer to a ping');
+      this.#fault = 'Redis does not answer';
+    }
+  }
+
+  readonly #incarnations: (string | undefined)[] = [];
   #nextCompared = 0;
 
   /** A quiet room hides a loss: the heads of all rooms here are compared, shard by shard, once in a heartbeat. */
@@ -626,13 +645,24 @@ export class RedisLog implements Log {
     if (rooms.length === 0 || !connection.isReady) return;
     try {
       const heads = await this.#readHeads(rooms);
-      heads.forEach((head, i) => {
-        if (head !== null) this.#listener?.onHead(rooms[i] as string, head);
-      });
+      const isRenewed = await this.#isRenewed(shard);
+      for (const [i, room] of rooms.entries()) {
+        // Whoever is in a room whose continuity may be lost is told so now, not with the next message.
+        const head = heads[i] ?? (isRenewed ? await this.open(room) : null);
+        if (head !== null) this.#listener?.onHead(room, head);
+      }
       this.#fault = null;
     } catch (err) {
       logger.debug({ err, shard }, 'heads could not be compared');
     }
+  }
+
+  /** Whether the shard was adopted anew since this was asked last. */
+  async #isRenewed(shard: number): Promise<boolean> {
+    const { incarnation } = await this.#parts.scripts.adopted(shard);
+    const before = this.#incarnations[shard];
+    this.#incarnations[shard] = incarnation;
+    return before !== undefined && before !== incarnation;
   }
 
   async readAfter(room: string, seq: number, limit: number): Promise<readonly Uint8Array[] | null> {

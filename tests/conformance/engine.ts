@@ -3,8 +3,12 @@
 // TCP alone, so that it runs wherever the engine does.
 
 import assert from 'node:assert/strict';
-import { connect } from 'node:net';
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { connect, type Socket } from 'node:net';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { afterEach, describe, test } from 'node:test';
+import { connect as connectTls } from 'node:tls';
 import type {
   Engine,
   EngineHandlers,
@@ -14,6 +18,8 @@ import type {
   UpgradeAnswer,
   UpgradeRequest,
 } from '../../gateway/engine/engine.ts';
+import { certificate, privateKey } from './certificate.ts';
+import { RawHttp, valuesOf } from './raw-http.ts';
 import { RawSocket } from './raw-socket.ts';
 
 /** A socket's state: its number, and what it was told. */
@@ -37,7 +43,7 @@ class Server {
   readonly pongs: Handle[] = [];
   readonly closes: { readonly handle: Handle; readonly code: number }[] = [];
   readonly upgrades: UpgradeRequest[] = [];
-  readonly clients: RawSocket[] = [];
+  readonly clients: (RawSocket | RawHttp)[] = [];
   /** Replaced by tests. */
   answer: (request: UpgradeRequest) => UpgradeAnswer<Data> | Promise<UpgradeAnswer<Data>> = ({ query }) => ({
     accept: true,
@@ -72,15 +78,21 @@ class Server {
     },
   };
 
-  client(): RawSocket {
-    const client = new RawSocket(this.engine.port);
+  client(tcp?: Socket): RawSocket {
+    const client = new RawSocket(this.engine.port, tcp);
+    this.clients.push(client);
+    return client;
+  }
+
+  http(host?: string): RawHttp {
+    const client = new RawHttp(this.engine.port, host);
     this.clients.push(client);
     return client;
   }
 
   /** An open socket, from both ends. */
-  async open(name = 'one', headers: Record<string, string> = {}): Promise<[RawSocket, Handle]> {
-    const client = this.client();
+  async open(name = 'one', headers: Record<string, string> = {}, tcp?: Socket): Promise<[RawSocket, Handle]> {
+    const client = this.client(tcp);
     client.request(`/ws?${name}`, headers);
     const { status } = await client.answered();
     assert.equal(status, 101);
@@ -232,6 +244,27 @@ export function engineConformance(name: string, start: StartEngine): void {
         assert.equal(server.opened[0]?.data.name, 'late');
       });
 
+      test('without a key is refused, after whoever is asked has agreed', async () => {
+        const server = await startServer();
+        for (const headers of [{ 'Sec-WebSocket-Key': 'short' }, { 'Sec-WebSocket-Key': '' }]) {
+          const client = server.client();
+          client.request('/ws?x', headers);
+          assert.equal((await client.answered()).status, 400);
+        }
+        server.answer = () => ({ accept: false, status: 401, headers: {}, body: '' });
+        const client = server.client();
+        client.request('/ws?x', { 'Sec-WebSocket-Key': 'short' });
+        assert.equal((await client.answered()).status, 401);
+        assert.equal(server.opened.length, 0);
+      });
+
+      test('may have headers of 12 KB, as long tokens make them', async () => {
+        const server = await startServer();
+        const token = 'x'.repeat(12_000);
+        await server.open('long', { Authorization: `Bearer ${token}` });
+        assert.equal(server.upgrades[0]?.header('authorization'), `Bearer ${token}`);
+      });
+
       test('of a client that goes away meanwhile opens nothing that stays open', async () => {
         const server = await startServer();
         const resolves: ((answer: UpgradeAnswer<Data>) => void)[] = [];
@@ -290,6 +323,19 @@ export function engineConformance(name: string, start: StartEngine): void {
           Array.from({ length: 200 }, (_, i) => `message ${i} ${'x'.repeat(i)}`),
         );
         for (const message of kept) assert.ok(message instanceof Uint8Array);
+      });
+
+      test('are not heard after a close, also where they came with the one that led to it', async () => {
+        const server = await startServer();
+        for (const how of ['close', 'terminate'] as const) {
+          const [client, handle] = await server.open(how);
+          server.onMessage = () => (how === 'close' ? handle.close(4000, 'enough') : handle.terminate());
+          server.messages.length = 0;
+          client.sendTogether(['one', 'two', 'three'].map(bytesOf));
+          await client.until(() => client.isGone && server.codesOf(handle).length > 0, 'the end');
+          assert.deepEqual(server.messages, ['one']);
+          assert.deepEqual(server.codesOf(handle), [how === 'close' ? 4000 : 1006]);
+        }
       });
 
       test('may be as long as the limit', async () => {
@@ -754,6 +800,108 @@ export function engineConformance(name: string, start: StartEngine): void {
         assert.equal((await fetch(server.url, { method: 'POST', body: 'x'.repeat(1000) })).status, 200);
       });
 
+      test('answers HEAD with the headers of GET and no body, and goes on with the connection', async () => {
+        const server = await startServer();
+        server.onRequest = () => new Response('the body', { headers: { 'X-Answer': 'yes' } });
+        const client = server.http();
+        for (const method of ['HEAD', 'GET', 'HEAD', 'HEAD', 'GET']) {
+          const answer = await client.request(method, '/');
+          assert.deepEqual(valuesOf(answer, 'content-length'), ['8']);
+          assert.deepEqual(valuesOf(answer, 'x-answer'), ['yes']);
+          assert.equal(answer.body, method === 'GET' ? 'the body' : '');
+        }
+      });
+
+      test('answers without a body, and with an empty one', async () => {
+        const server = await startServer();
+        const answers = [
+          () => new Response(null, { status: 204 }),
+          () => new Response(''),
+          () => new Response(null),
+        ];
+        const client = server.http();
+        for (const answer of answers) {
+          server.onRequest = answer;
+          const { status, body } = await client.request('DELETE', '/');
+          assert.deepEqual([status, body], [answer().status, '']);
+        }
+        server.onRequest = () => new Response('still here');
+        assert.equal((await client.request('GET', '/')).body, 'still here');
+      });
+
+      test('keeps headers of one name apart: two cookies are two lines', async () => {
+        const server = await startServer();
+        server.onRequest = () => {
+          const headers = new Headers();
+          headers.append('Set-Cookie', 'a=1; Path=/');
+          headers.append('Set-Cookie', 'b=2');
+          return new Response('ok', { headers });
+        };
+        const answer = await server.http().request('GET', '/');
+        assert.deepEqual(valuesOf(answer, 'set-cookie'), ['a=1; Path=/', 'b=2']);
+        assert.equal(valuesOf(answer, 'content-length').length, 1);
+      });
+
+      test('reads bodies of any kind, one after the other on a connection', async () => {
+        const server = await startServer();
+        server.onRequest = async (request) => new Response(`${request.method} ${await request.text()}`);
+        const client = server.http();
+        const chunked = { 'Transfer-Encoding': 'chunked' };
+        assert.equal((await client.request('POST', '/', { body: 'plain' })).body, 'POST plain');
+        assert.equal((await client.request('POST', '/')).body, 'POST ');
+        assert.equal(
+          (
+            await client.request('PUT', '/', {
+              headers: chunked,
+              body: '4\r\nin p\r\n4\r\narts\r\n0\r\n\r\n',
+            })
+          ).body,
+          'PUT in parts',
+        );
+        assert.equal((await client.request('PATCH', '/', { body: 'ä'.repeat(20_000) })).body.length, 20_006);
+        client.write('POST / HTTP/1.1\r\nHost: localhost\r\nContent-Length: 8\r\n\r\nfour');
+        // The rest comes after another request was served.
+        assert.equal((await server.http().request('GET', '/')).body, 'GET ');
+        client.write('more');
+        assert.equal((await client.answer()).body, 'POST fourmore');
+      });
+
+      test('reads the bytes of a header as chars', async () => {
+        const server = await startServer();
+        server.onRequest = (request) =>
+          new Response(null, { headers: { 'X-Echo': request.headers.get('x-test') ?? '' } });
+        const answer = await server.http().request('GET', '/', { headers: { 'X-Test': 'sch\u00f6n' } });
+        const [echo = ''] = valuesOf(answer, 'x-echo');
+        assert.equal(Buffer.from(echo, 'latin1').toString(), 'schön');
+      });
+
+      test('outlives a client that goes away before its answer, or within its body', async () => {
+        const server = await startServer();
+        const answers: ((response: Response) => void)[] = [];
+        server.onRequest = () => new Promise((resolve) => answers.push(resolve));
+        for (let i = 0; i < 20; i++) {
+          const client = server.http();
+          client.write('GET / HTTP/1.1\r\nHost: localhost\r\n\r\n');
+          const [probe] = await server.open(`probe-${i}`);
+          await probe.until(() => answers.length === i + 1, 'the request');
+          client.destroy();
+          const half = server.http();
+          half.write('POST / HTTP/1.1\r\nHost: localhost\r\nContent-Length: 100\r\n\r\nhalf');
+          half.destroy();
+        }
+        await server.open('after');
+        for (const answer of answers) answer(new Response('late'));
+        server.onRequest = () => new Response('alive');
+        assert.equal((await server.http().request('GET', '/')).body, 'alive');
+      });
+
+      test('tells the address of either family', async () => {
+        const server = await startServer({ host: '::' });
+        assert.equal((await server.http('::1').request('GET', '/')).body, 'GET / from ::1');
+        const { body } = await server.http('127.0.0.1').request('GET', '/');
+        assert.match(body, /^GET \/ from (::ffff:)?127\.0\.0\.1$/);
+      });
+
       test('waits for a slow answer while sockets go on', async () => {
         const server = await startServer();
         let answer: ((response: Response) => void) | null = null;
@@ -823,6 +971,33 @@ export function engineConformance(name: string, start: StartEngine): void {
         await server.engine.stop();
         server.engine.stopListening();
       });
+    });
+
+    test('TLS carries sockets and requests', async () => {
+      const folder = mkdtempSync(join(tmpdir(), 'parley-tls-'));
+      const tls = { certFile: join(folder, 'cert.pem'), keyFile: join(folder, 'key.pem') };
+      writeFileSync(tls.certFile, certificate);
+      writeFileSync(tls.keyFile, privateKey);
+      const server = await startServer({ tls });
+      rmSync(folder, { recursive: true });
+      const dial = () => connectTls({ port: server.engine.port, host: '127.0.0.1', ca: certificate });
+      const plain = server.client(dial());
+      server.onRequest = (request) => new Response(request.url.slice(0, 8));
+      plain.request('/', {}, false);
+      assert.equal((await plain.answered()).body, 'https://');
+      const [client, handle] = await server.open('one', {}, dial());
+      handle.subscribe('topic');
+      client.sendBinary(bytesOf('heard'));
+      await client.until(() => server.messages.length === 1, 'the message');
+      handle.send(new Uint8Array(300_000));
+      server.engine.publish('topic', bytesOf('published'));
+      handle.close(4008, 'slow');
+      await client.until(() => client.closed !== undefined, 'the close');
+      assert.deepEqual(
+        client.seen.map((each) => (each.kind === 'binary' ? each.bytes.length : each.kind)),
+        [300_000, 9, 'close'],
+      );
+      assert.deepEqual(client.closed, { code: 4008, reason: 'slow' });
     });
 
     test('a port that is taken is refused at the start', async () => {

@@ -31,8 +31,9 @@ export class RawSocket {
   #wanted = 0;
   readonly #checks = new Set<() => void>();
 
-  constructor(port: number) {
-    this.#tcp = connect({ port, host: '127.0.0.1' });
+  /** `tcp`: a connection of another kind, as one over TLS is. */
+  constructor(port: number, tcp: Socket = connect({ port, host: '127.0.0.1' })) {
+    this.#tcp = tcp;
     this.#tcp.setNoDelay(true);
     this.#tcp.on('data', (chunk: Buffer) => {
       this.#chunks.push(chunk);

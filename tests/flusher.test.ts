@@ -1,0 +1,443 @@
+// The flusher over real Redis and Postgres: who owns which shard, what two owners do to each other, rows that the store
+// refuses, messages that came twice, a wal at its bound.
+
+import { afterAll, beforeAll, describe, expect, test } from 'bun:test';
+import { pino } from 'pino';
+import type { ErrorCode } from '../core/protocol/codes.ts';
+import { encodeMessage } from '../core/protocol/encode.ts';
+import { decodeEvent } from '../core/protocol/events.ts';
+import type { Level } from '../core/protocol/frames.ts';
+import { systemClock as clock, systemRandom as random } from '../gateway/clock.ts';
+import { Flusher } from '../gateway/flusher.ts';
+import type { Append, Log } from '../gateway/log/log.ts';
+import type { Tail } from '../gateway/log/tail.ts';
+import { type Store, StoreRefused, StoreUnavailable } from '../gateway/store/store.ts';
+import { messageId } from './people.ts';
+import { type PostgresServer, startPostgres } from './postgres.ts';
+import { type RedisServer, startRedis } from './redis.ts';
+import { ageShards, type LogProcess, type LogProcessOptions, openLogProcess, openStore } from './redis-log.ts';
+import { until } from './socket.ts';
+
+let postgres: PostgresServer;
+let redis: RedisServer;
+let names = 0;
+beforeAll(async () => {
+  [postgres, redis] = await Promise.all([startPostgres(), startRedis({ fsync: 'off' })]);
+});
+afterAll(async () => {
+  await Promise.all([postgres.close(), redis.close()]);
+});
+
+const shards = 12;
+
+interface Opened {
+  readonly processes: LogProcess[];
+  readonly store: Store;
+  /** Straight to the database. */
+  readonly real: Store;
+  makeRoom(): Promise<string>;
+  close(): Promise<void>;
+}
+
+async function open(
+  count: number,
+  options: Partial<LogProcessOptions> = {},
+  wrap: (store: Store) => Store = (store) => store,
+): Promise<Opened> {
+  const keyPrefix = `flusher${++names}`;
+  const real = await openStore(await postgres.createDatabase(keyPrefix));
+  const store = wrap(real);
+  const processes: LogProcess[] = [];
+  await ageShards(redis, keyPrefix, shards);
+  for (let i = 0; i < count; i++) {
+    processes.push(await openLogProcess({ url: redis.url, store, keyPrefix, shards, ...options }));
+  }
+  for (const { log } of processes) {
+    log.listen({ onEvents() {}, onRoomFrames() {}, onUserFrames() {}, onControl() {}, onHead() {} });
+  }
+  let rooms = 0;
+  return {
+    processes,
+    store,
+    real,
+    async makeRoom() {
+      const id = `room-${++rooms}`;
+      const room = { id, name: id, type: 'group' as const, public: false, encrypted: false, avatarUrl: null };
+      const record = { ...room, metadata: null, retentionDays: null, createdBy: 'ann', createdAt: 1 };
+      await store.createRoom(record, [{ user: 'ann', role: 'admin' }]);
+      return id;
+    },
+    async close() {
+      for (const one of processes) await one.close();
+      await real.close();
+    },
+  };
+}
+
+class Sent implements Append {
+  readonly room: string;
+  readonly id: Uint8Array;
+  readonly from = 'ann';
+  readonly level: Level;
+  readonly bytes: Uint8Array;
+  seq = 0;
+  code: ErrorCode | null = null;
+
+  constructor(room: string, text = 'hello', level: Level = 1, id = messageId()) {
+    this.room = room;
+    this.id = id;
+    this.level = level;
+    this.bytes = encodeMessage(room, 'ann', id, 'text', text, null);
+  }
+
+  settle(seq: number): void {
+    this.seq = seq;
+  }
+
+  fail(code: ErrorCode): void {
+    this.code = code;
+  }
+
+  get isSettled(): boolean {
+    return this.seq > 0 || this.code !== null;
+  }
+}
+
+async function send(log: Log, ...messages: Sent[]): Promise<number[]> {
+  for (const message of messages) log.append(message);
+  await until(() => messages.every(({ isSettled }) => isSettled), 'appends to settle');
+  return messages.map(({ seq }) => seq);
+}
+
+async function eventsOf(store: Store, room: string) {
+  return (await store.page(room, null, 0, 1e6, 1e9)).events.map((bytes) => decodeEvent(bytes));
+}
+
+/** All events of the room in the store, once there are so many. */
+async function stored(store: Store, room: string, count: number) {
+  return await until(
+    async () => {
+      const events = await eventsOf(store, room);
+      return events.length >= count && events;
+    },
+    `${count} events of ${room} to be stored`,
+    30_000,
+  );
+}
+
+/** Every wal is empty, and its counters say so. */
+async function untilEmpty({ keys }: LogProcess): Promise<void> {
+  for (const { wal, meta } of keys.shards) {
+    await until(async () => Number(await redis.ask('XLEN', wal)) === 0, `${wal} to be empty`, 30_000);
+    const counters = (await redis.ask('HMGET', meta, 'wal_bytes', 'wal_events')) as (string | null)[];
+    expect(counters.map((value) => value ?? '0')).toEqual(['0', '0']);
+  }
+}
+
+/** Owns what others own. */
+function greedy(tail: Tail): Tail {
+  return Object.assign(Object.create(tail) as Tail, {
+    register: async () => 1,
+    claim: async () => true,
+    renew: async () => true,
+    release: async () => {},
+  });
+}
+
+describe('leases', () => {
+  test('are shared fairly, and passed on by those who come and go', async () => {
+    const { processes, close, store } = await open(3);
+    const owned = () => processes.map(({ flusher }) => flusher.ownedShards);
+    await until(() => owned().every((count) => count === shards / 3), `fair shares`);
+    const [first] = processes as [LogProcess];
+    const owners = await Promise.all(first.keys.shards.map(({ lease }) => redis.ask('GET', lease)));
+    expect(new Set(owners).size).toBe(3);
+    const { keys } = first;
+    const keyPrefix = keys.shardCount.split(':')[0]!;
+    const fourth = await openLogProcess({ url: redis.url, store, keyPrefix, shards });
+    processes.push(fourth);
+    await until(() => owned().every((count) => count === shards / 4), 'fair shares of four');
+    await processes.pop()!.close();
+    await until(() => owned().every((count) => count === shards / 3), 'fair shares of three again');
+    await close();
+  });
+
+  test('of a process that died pass to others, and what it left is stored', async () => {
+    const { processes, makeRoom, close, real } = await open(2);
+    const owned = () => processes.map(({ flusher }) => flusher.ownedShards);
+    await until(() => owned().every((count) => count === shards / 2), 'fair shares');
+    const [survivor, dead] = processes as [LogProcess, LogProcess];
+    dead.die();
+    const rooms = await Promise.all(Array.from({ length: shards * 2 }, makeRoom));
+    await send(survivor.log, ...rooms.map((room) => new Sent(room)));
+    await until(() => survivor.flusher.ownedShards === shards, 'all shards to be taken over', 20_000);
+    for (const room of rooms) await stored(real, room, 1);
+    processes.pop();
+    await untilEmpty(survivor);
+    await close();
+  });
+});
+
+test('two owners at once store every event once, in order, and keep the wal’s counters', async () => {
+  const { processes, makeRoom, close, real, store } = await open(2, { flushes: false });
+  const logger = pino({ level: 'silent' });
+  const flushers = processes.map(
+    ({ tail, log }, i) =>
+      new Flusher({
+        tail: greedy(tail),
+        log,
+        store,
+        clock,
+        random,
+        logger,
+        flushIntervalMs: 1,
+        batchEventsMax: i === 0 ? 7 : 50,
+        onFlushed: () => {},
+        onParked: () => expect.unreachable('nothing is refused'),
+      }),
+  );
+  for (const flusher of flushers) flusher.start();
+  const rooms = await Promise.all(Array.from({ length: 6 }, makeRoom));
+  const sent: Sent[] = [];
+  for (let round = 0; round < 40; round++) {
+    const batch = processes.flatMap(({ log }) =>
+      rooms.map((room) => {
+        const message = new Sent(room, `round ${round}`);
+        log.append(message);
+        return message;
+      }),
+    );
+    sent.push(...batch);
+    await until(() => batch.every(({ isSettled }) => isSettled), 'a round');
+  }
+  for (const room of rooms) {
+    const events = await stored(real, room, 80);
+    expect(events.map(({ seq }) => seq)).toEqual(Array.from({ length: 80 }, (_, i) => i + 1));
+    const ids = events.map((event) => ('id' in event ? Buffer.from(event.id).toString('hex') : ''));
+    const expected = sent.filter((one) => one.room === room).sort((a, b) => a.seq - b.seq);
+    expect(ids).toEqual(expected.map(({ id }) => Buffer.from(id).toString('hex')));
+  }
+  await untilEmpty(processes[0]!);
+  for (const flusher of flushers) await flusher.stop();
+  await close();
+});
+
+describe('a row that the store refuses', () => {
+  test('is parked with its reason, leaves a void row at its seq, and stops nobody', async () => {
+    const { processes, makeRoom, close, real } = await open(1, { flushes: false });
+    const [{ log, flusher, keys }] = processes as [LogProcess];
+    const [room, other] = [await makeRoom(), await makeRoom()];
+    const good = Array.from({ length: 9 }, (_, i) => new Sent(i % 2 ? room : other, `good ${i}`));
+    // Postgres has no place for U+0000 in a text.
+    const bad = new Sent(room, 'bad \0');
+    await send(log, ...good.slice(0, 5), bad, ...good.slice(5));
+    flusher.start();
+    const events = await stored(real, room, 5);
+    expect(events.map(({ seq }) => seq)).toEqual([1, 2, 3, 4, 5]);
+    const place = events.find(({ seq }) => seq === bad.seq)!;
+    expect(place).toMatchObject({ op: 64, from: 'ann', content: null, meta: { deleted: true } });
+    expect(events.filter((event) => 'content' in event && String(event.content).startsWith('good'))).toHaveLength(4);
+    expect(await stored(real, other, 5)).toHaveLength(5);
+    expect(processes[0]!.parked).toBe(1);
+    const letters = (await redis.call('XRANGE', keys.shards[keys.shardOf(room)]!.deadLetters, '-', '+')) as [
+      Buffer,
+      Buffer[],
+    ][];
+    expect(letters).toHaveLength(1);
+    const fields = letters[0]![1];
+    expect(decodeEvent(new Uint8Array(fields[1]!))).toMatchObject({ seq: bad.seq, content: 'bad \0' });
+    expect(String(fields[5])).toContain('0x00');
+    await untilEmpty(processes[0]!);
+    // The next ones go on.
+    const next = new Sent(room, 'next', 4);
+    await send(log, next);
+    expect((await eventsOf(real, room)).at(-1)).toMatchObject({ seq: next.seq, content: 'next' });
+    await close();
+  });
+
+  test('does not stop the shard where the mark after it was lost, and the batch comes again', async () => {
+    const { processes, makeRoom, close, real, store } = await open(1, { flushes: false });
+    const [{ log, tail, keys }] = processes as [LogProcess];
+    const room = await makeRoom();
+    const bad = new Sent(room, 'bad \0');
+    await send(log, new Sent(room), bad, new Sent(room));
+    const lossy = loseMarks(tail, 2);
+    const flusher = startFlusher(lossy, log, store);
+    await until(() => lossy.lost() === 0, 'the marks to be lost');
+    await untilEmpty(processes[0]!);
+    const events = await eventsOf(real, room);
+    expect(events.map(({ seq }) => seq)).toEqual([1, 2, 3]);
+    expect(events[1]).toMatchObject({ content: null });
+    const length = await redis.ask('XLEN', keys.shards[keys.shardOf(room)]!.deadLetters);
+    expect(Number(length)).toBeGreaterThan(0);
+    await flusher.stop();
+    await close();
+  });
+
+  test('that is refused for a time only waits, and is stored then', async () => {
+    let isAway = true;
+    const { processes, makeRoom, close, real } = await open(1, {}, (store) => ({
+      ...store,
+      commit: (events) =>
+        isAway ? Promise.reject(new StoreUnavailable('away')) : store.commit(events),
+    }));
+    const [{ log, flusher }] = processes as [LogProcess];
+    const room = await makeRoom();
+    await send(log, ...Array.from({ length: 20 }, () => new Sent(room)));
+    await until(() => flusher.fault() !== null, 'the fault to be told');
+    expect(await eventsOf(real, room)).toEqual([]);
+    isAway = false;
+    expect(await stored(real, room, 20)).toHaveLength(20);
+    await until(() => flusher.fault() === null, 'the fault to end');
+    expect(processes[0]!.parked).toBe(0);
+    await close();
+  });
+
+  test('whose void row is refused as well is parked, and the rest goes on', async () => {
+    const { processes, makeRoom, close, real } = await open(1, {}, (store) => ({
+      ...store,
+      commit: (events) =>
+        events.some(({ bytes }) => decodeEvent(bytes).seq === 2)
+          ? Promise.reject(new StoreRefused('never'))
+          : store.commit(events),
+    }));
+    const room = await makeRoom();
+    const [{ log }] = processes as [LogProcess];
+    await send(log, ...Array.from({ length: 5 }, () => new Sent(room)));
+    await untilEmpty(processes[0]!);
+    expect((await eventsOf(real, room)).map(({ seq }) => seq)).toEqual([1, 3, 4, 5]);
+    await close();
+  });
+});
+
+/** Loses what follows on the first commits, as a process does that dies between the two. */
+function loseMarks(tail: Tail, count: number): Tail & { lost(): number } {
+  let left = count;
+  return Object.assign(Object.create(tail) as Tail, {
+    lost: () => left,
+    committed: (...args: Parameters<Tail['committed']>) =>
+      left-- > 0 ? Promise.reject(new Error('lost')) : tail.committed(...args),
+  });
+}
+
+function startFlusher(tail: Tail, log: Log, store: Store): Flusher {
+  const flusher = new Flusher({
+    tail,
+    log,
+    store,
+    clock,
+    random,
+    logger: pino({ level: 'silent' }),
+    flushIntervalMs: 1,
+    batchEventsMax: 1000,
+    onFlushed: () => {},
+    onParked: () => {},
+  });
+  flusher.start();
+  return flusher;
+}
+
+describe('a message that is in the log twice', () => {
+  async function forgetIds({ keys }: LogProcess): Promise<void> {
+    const all = (await redis.ask('KEYS', `${keys.shardCount.split(':')[0]}:*:ids:*`)) as string[];
+    await redis.call('UNLINK', ...all);
+  }
+
+  test('is stored once; the second place is a deleted message, and everybody is told', async () => {
+    const { processes, makeRoom, close, real } = await open(1);
+    const [process] = processes as [LogProcess];
+    const room = await makeRoom();
+    const first = new Sent(room, 'once', 4);
+    await send(process.log, first, new Sent(room, 'between', 4));
+    await forgetIds(process);
+    const double = new Sent(room, 'once', 1, first.id);
+    await send(process.log, double, new Sent(room, 'after'));
+    expect(double.seq).toBe(3);
+    const events = await stored(real, room, 5);
+    expect(events.map(({ seq, op }) => [seq, op])).toEqual([
+      [1, 64],
+      [2, 64],
+      [3, 64],
+      [4, 64],
+      [5, 66],
+    ]);
+    expect(events[2]).toMatchObject({ content: null, meta: { deleted: true } });
+    expect(events[4]).toMatchObject({ target: 3, from: null });
+    const texts = events.map((event) => ('content' in event ? event.content : null));
+    expect(texts).toEqual(['once', 'between', null, 'after', null]);
+    await close();
+  });
+
+  test('and both in one batch', async () => {
+    const { processes, makeRoom, close, real } = await open(1, { flushes: false });
+    const [process] = processes as [LogProcess];
+    const room = await makeRoom();
+    const first = new Sent(room, 'once');
+    await send(process.log, first);
+    await forgetIds(process);
+    await send(process.log, new Sent(room, 'once', 1, first.id));
+    process.flusher.start();
+    const events = await stored(real, room, 3);
+    expect(events.map(({ seq, op }) => [seq, op])).toEqual([
+      [1, 64],
+      [2, 64],
+      [3, 66],
+    ]);
+    expect(events[1]).toMatchObject({ content: null });
+    await untilEmpty(process);
+    await close();
+  });
+
+  test('does not stop the shard where the mark after it was lost, and the batch comes again', async () => {
+    const { processes, makeRoom, close, real, store } = await open(1, { flushes: false });
+    const [process] = processes as [LogProcess];
+    const room = await makeRoom();
+    const first = new Sent(room, 'once');
+    await send(process.log, first);
+    await forgetIds(process);
+    await send(process.log, new Sent(room, 'once', 1, first.id));
+    const lossy = loseMarks(process.tail, 2);
+    const flusher = startFlusher(lossy, process.log, store);
+    await until(() => lossy.lost() === 0, 'the marks to be lost');
+    await untilEmpty(process);
+    const events = await eventsOf(real, room);
+    expect(events.filter(({ op }) => op === 64).map(({ seq }) => seq)).toEqual([1, 2]);
+    expect(events.filter((event) => 'content' in event && event.content === 'once')).toHaveLength(1);
+    // At least one tells of it; the store takes a delete only once.
+    expect(events.some((event) => event.op === 66 && event.target === 2)).toBe(true);
+    await flusher.stop();
+    await close();
+  });
+});
+
+test('a wal at its bound refuses appends until the store has some of it', async () => {
+  const { processes, makeRoom, close, real } = await open(1, { flushes: false, options: { walBytesMax: 20_000 } });
+  const [{ log, flusher, keys }] = processes as [LogProcess];
+  const room = await makeRoom();
+  const taken: Sent[] = [];
+  for (;;) {
+    const message = new Sent(room, 'x'.repeat(500));
+    await send(log, message);
+    if (message.code !== null) {
+      expect(message.code).toBe('UNAVAILABLE');
+      break;
+    }
+    taken.push(message);
+    expect(taken.length).toBeLessThan(60);
+  }
+  expect(taken.length).toBeGreaterThan(30);
+  expect(log.fault()).toContain('full');
+  const { meta } = keys.shards[keys.shardOf(room)]!;
+  expect(Number(await redis.ask('HGET', meta, 'wal_bytes'))).toBeGreaterThan(20_000);
+  flusher.start();
+  await until(async () => {
+    const message = new Sent(room, 'again');
+    await send(log, message);
+    if (message.code === null) taken.push(message);
+    return message.code === null;
+  }, 'appends to go on');
+  expect(log.fault()).toBeNull();
+  const events = await stored(real, room, taken.length);
+  expect(events.map(({ seq }) => seq)).toEqual(taken.map((_, i) => i + 1));
+  await close();
+});
