@@ -9,10 +9,10 @@
 import { parseArgs } from 'node:util';
 import { Redis } from 'ioredis';
 import { Packr, Unpackr } from 'msgpackr';
-import { clientOps, eventOps, replyOps } from '../core/protocol/ops.ts';
+import { clientOps, controlOps, eventOps } from '../core/protocol/ops.ts';
 import { makeUuid } from '../core/uuid.ts';
 import { cpuSeconds } from './machine.ts';
-import { fail, percent, printTable, Report, readNumber } from './report.ts';
+import { fail, printTable, Report, readNumber } from './report.ts';
 import {
   familyCpuSeconds,
   jwtSecret,
@@ -223,10 +223,10 @@ class Sockets implements LinkOwner {
     const now = performance.now();
     for (const frame of unpackr.unpackMultiple(bytes.subarray(at, end)) as unknown[][]) {
       const [op, second] = frame;
-      if (op === replyOps.welcome) this.#tell(`welcome ${index}`);
-      else if (op === replyOps.error) this.#fault = `refused: ${JSON.stringify(frame)}`;
-      else if (op === replyOps.ok && second === 1) this.#tell(`ok ${index}`);
-      else if (op === replyOps.ok) {
+      if (op === controlOps.welcome) this.#tell(`welcome ${index}`);
+      else if (op === controlOps.error) this.#fault = `refused: ${JSON.stringify(frame)}`;
+      else if (op === controlOps.ok && second === 1) this.#tell(`ok ${index}`);
+      else if (op === controlOps.ok) {
         const sent = this.#sentAt[Number(second) - 2 - this.#base];
         if (sent !== undefined) this.#ackMs.push(now - sent);
       } else if (op === eventOps.message) this.#onMessage(index, String(frame[7]), now);
@@ -450,10 +450,11 @@ try {
     for (const [name, rounds] of await runShapes(stage, grown, options.rounds)) results.set(name, rounds);
   }
   stage.engine.close();
+  // One after the other, the last one with what it keeps: Postgres, whom the gateways flush into.
+  for (const server of [...stage.gateways, stage.redis, stage.postgres]) await server.stop();
   print(results);
   const { profileDir: _profileDir, out, ...asked } = options;
   report.write({ options: asked, shapes: Object.fromEntries(results) }, options.isQuick, out);
-  for (const gateway of stage.gateways) process.kill(gateway.pid, 'SIGTERM');
 } catch (error) {
   fail(error instanceof Error ? error.message : String(error));
 }

@@ -123,6 +123,7 @@ export class RedisLog implements Log {
   readonly #queues: ShardQueue[];
   readonly #rooms = new Set<string>();
   readonly #comparing: Timer;
+  readonly #probing: Timer;
   #fault: string | null = null;
   #calls = 0;
   #idle: (() => void)[] = [];
@@ -146,7 +147,7 @@ export class RedisLog implements Log {
       isWatchingCommits: false,
       committed: { incarnation: '', id: '0-0' },
     }));
-    parts.clock.every(probeMs, () => void this.#probe());
+    this.#probing = parts.clock.every(probeMs, () => void this.#probe());
     this.#comparing = parts.clock.every(parts.options.heartbeatMs / parts.keys.shards.length, () =>
       this.#compareNextShard(),
     );
@@ -709,6 +710,7 @@ export class RedisLog implements Log {
   async close(): Promise<void> {
     const { clock } = this.#parts;
     this.#comparing.stop();
+    this.#probing.stop();
     if (!this.#isIdle) {
       await new Promise<void>((resolve) => {
         this.#idle.push(resolve);
