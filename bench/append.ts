@@ -16,6 +16,7 @@ const help = `What an append costs Redis and the gateway, beside a plain XADD.
   --quick          2 rounds of short runs
   --rounds N       runs of each shape and kind, 1 to 30 (5)
   --seconds N      length of a run, 0.2 to 30 (1.5)
+  --minutes N      no round begins after that, 1 to 60 (6)
   --shapes AxB,…   messages of a call x rooms they are of (1x1,16x1,32x1,256x1,16x16,64x64,256x16,256x64)
   --flush          the flusher runs beside it, in the same process
   --no-subscribe   the process does not hear what it publishes
@@ -43,6 +44,7 @@ function readOptions() {
       help: flag,
       rounds: text,
       seconds: text,
+      minutes: text,
       shapes: text,
       flush: flag,
       'no-subscribe': flag,
@@ -62,6 +64,7 @@ function readOptions() {
   return {
     rounds: Math.floor(readNumber('rounds', values.rounds ?? (quick ? '2' : '5'), 1, 30)),
     seconds: readNumber('seconds', values.seconds ?? (quick ? '0.5' : '1.5'), 0.2, 30),
+    minutes: readNumber('minutes', values.minutes ?? '6', 1, 60),
     shapes,
     engines,
     flushes: values.flush,
@@ -117,7 +120,8 @@ type Runs = Readonly<Record<Engine, AppendSpent[]>>;
 
 async function runAll(postgres: PostgresServer): Promise<Map<string, Runs>> {
   const all = new Map<string, Runs>(options.shapes.map((shape) => [nameOf(shape), { log: [], xadd: [] }]));
-  for (let round = 0; round < options.rounds; round++) {
+  const deadline = performance.now() + options.minutes * 60_000;
+  for (let round = 0; round < options.rounds && performance.now() < deadline; round++) {
     const order = round % 2 === 0 ? options.engines : options.engines.toReversed();
     for (const shape of options.shapes) {
       for (const engine of order) {
@@ -173,7 +177,7 @@ try {
   const all = await runAll(postgres);
   await postgres.stop();
   console.log(
-    `\nCPU us per message, 130 B frames, appendfsync always, flusher ${options.flushes ? 'on' : 'off'}, medians of ${options.rounds} (least to most)`,
+    `\nCPU us per message, 130 B frames, appendfsync always, flusher ${options.flushes ? 'on' : 'off'}, medians of ${[...all.values()][0]?.[options.engines[0] ?? 'log'].length} (least to most)`,
   );
   printTable([
     [

@@ -18,6 +18,7 @@ const help = `Rows/s of the flusher into Postgres, beside psql \\copy.
 
   --quick          2 rounds of 6,000 rows
   --rounds N       rounds, in each every kind once, 1 to 30 (5)
+  --minutes N      no round begins after that, 1 to 60 (6)
   --rows N         rows of a run, 1000 to 500000 (30000)
   --rooms N        rooms they are of, 1 to 2000 (100)
   --batch N        rows of one commit, for \`commit\` alone (1000)
@@ -38,6 +39,7 @@ function readOptions() {
       quick: flag,
       help: flag,
       rounds: text,
+      minutes: text,
       rows: text,
       rooms: text,
       batch: text,
@@ -54,6 +56,7 @@ function readOptions() {
     Math.floor(readNumber(name, values[name] ?? String(usual), min, max));
   return {
     rounds: number('rounds', quick ? 2 : 5, 1, 30),
+    minutes: readNumber('minutes', values.minutes ?? '6', 1, 60),
     rows: number('rows', quick ? 6000 : 30_000, 1000, 500_000),
     rooms: number('rooms', 100, 1, 2000),
     batch: number('batch', 1000, 1, 10_000),
@@ -188,7 +191,7 @@ function print(rounds: readonly Record<Kind, Spent>[]): void {
       2,
     );
   console.log(
-    `\n${grouped(options.rows)} rows of ${options.rooms} rooms into the empty table, medians of ${options.rounds} (least to most)`,
+    `\n${grouped(options.rows)} rows of ${options.rooms} rooms into the empty table, medians of ${rounds.length} (least to most)`,
   );
   printTable([
     ['', 'rows/s', 'of copy 1', 'of copy 2', 'Postgres us/row', 'feeder us/row', 'Redis us/row', 'steal'],
@@ -220,7 +223,10 @@ try {
   const files = await makeFiles(postgres);
   const rounds: Record<Kind, Spent>[] = [];
   const cpuBefore = cpuSeconds(process.pid);
-  for (let round = 0; round < options.rounds; round++) rounds.push(await runRound(postgres, files, round));
+  const deadline = performance.now() + options.minutes * 60_000;
+  for (let round = 0; round < options.rounds && performance.now() < deadline; round++) {
+    rounds.push(await runRound(postgres, files, round));
+  }
   await postgres.stop();
   print(rounds);
   const { profileDir: _profileDir, out, ...asked } = options;

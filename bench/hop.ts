@@ -169,8 +169,12 @@ class Sockets implements LinkOwner {
     return this.#links[index] as Link;
   }
 
-  #wait(key: string): Promise<void> {
-    return within(new Promise((resolve) => this.#waiting.set(key, resolve)), 15_000, key);
+  async #wait(key: string): Promise<void> {
+    try {
+      await within(new Promise<void>((resolve) => this.#waiting.set(key, resolve)), 15_000, key);
+    } catch (error) {
+      throw this.#fault === null ? error : new Error(this.#fault);
+    }
   }
 
   #tell(key: string): void {
@@ -368,9 +372,8 @@ async function openStage(): Promise<Stage> {
   for (let room = 0; room < rooms; room++) {
     const first = room * socketsPerRoom;
     await makeRoom(gateways[0] as RunningServer, room, tokens[first] as string);
-    await Promise.all(
-      Array.from({ length: socketsPerRoom }, (_, i) => sockets.enter(first + i, roomName(room))),
-    );
+    // The first of each process alone: how a room is opened is not the question.
+    for (let i = 0; i < socketsPerRoom; i++) await sockets.enter(first + i, roomName(room));
   }
   const engine = new EngineHop(redis.url);
   await engine.open();

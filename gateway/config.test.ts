@@ -113,8 +113,6 @@ describe('values', () => {
 
   test.each([
     ['ENGINE', 'deno'],
-    // Bun runs this test.
-    ['ENGINE', 'uws'],
     ['PORT', '65536'],
     ['PORT', '-1'],
     ['PORT', '80.5'],

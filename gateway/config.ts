@@ -388,7 +388,7 @@ export function loadConfig(env: Environment = process.env): Config {
     const value = raw === undefined ? property.default : parse(property, raw);
     if (value !== undefined) values[key] = value;
   }
-  values.engine ??= runtime.engine;
+  values.engine ??= process.versions.bun === undefined ? 'uws' : 'bun';
   values.serverId ??= makeServerId();
   values.maxConnections ??= defaultMaxConnections(openFilesMax());
   values.ack ??= values.redisUrl === undefined ? 'committed' : 'logged';
@@ -425,18 +425,9 @@ function fail(key: Key, env: Environment, expected = describeType(schema.propert
   throw new ConfigError(`${name} must be ${expected}${given}`);
 }
 
-/** What this process runs on, and the engine that runs there: neither runs on the other's. */
-const runtime =
-  process.versions.bun === undefined
-    ? ({ name: 'Node', engine: 'uws', other: 'Bun: npm start' } as const)
-    : ({ name: 'Bun', engine: 'bun', other: 'Node: npm run start:node' } as const);
-
 /** What the settings say together, and what a pattern cannot say of one. */
 function checkTogether(config: Config, env: Environment): Config {
   const { redisUrl, databaseUrl, databaseReplicaUrl, tlsCert, tlsKey } = config;
-  if (config.engine !== runtime.engine) {
-    throw new ConfigError(`ENGINE=${config.engine} does not run on ${runtime.name}, but on ${runtime.other}`);
-  }
   if (redisUrl !== undefined && databaseUrl === undefined)
     throw new ConfigError('REDIS_URL needs DATABASE_URL');
   if (databaseReplicaUrl !== undefined && databaseUrl === undefined) {

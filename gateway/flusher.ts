@@ -2,6 +2,7 @@
 // each wal, commits, marks what was committed. Runs in every process of a deployment with a tail. Repeating any step,
 // or two owners at once, does no harm: the store knows what it has.
 
+import { createHash } from 'node:crypto';
 import type { Clock, Random, Timer } from '../core/clock.ts';
 import { encodeMap, encodeMessage, encodeMessageDeleted } from '../core/protocol/encode.ts';
 import { decodeEvent } from '../core/protocol/events.ts';
@@ -22,6 +23,21 @@ const idleLookMs = 1000;
 const sweepIntervalMs = 60_000;
 const backoffMsMin = 100;
 const backoffMsMax = 5000;
+
+/**
+ * A deleted message in the place of an event. Its id comes from the event's bytes, so that whoever commits the same
+ * batch again, or at the same time, makes the same row.
+ */
+function makeVoid({ bytes, number }: StoredEvent): StoredEvent {
+  const { room, seq, ts, from } = decodeEvent(bytes);
+  const id = new Uint8Array(createHash('sha256').update(bytes).digest().subarray(0, 16));
+  // A UUID of version 8: made as its maker likes.
+  id[6] = ((id[6] as number) & 0x0f) | 0x80;
+  id[8] = ((id[8] as number) & 0x3f) | 0x80;
+  const made = encodeMessage(room, from ?? 'server', id, 'custom', null, encodeMap({ deleted: true }));
+  stamp(made, 0, seq, ts);
+  return { bytes: made, number };
+}
 
 export interface FlusherParts {
   readonly tail: Tail;
@@ -229,13 +245,21 @@ export class Flusher {
     const { tail, store, onParked } = this.#parts;
     await tail.park(room, event, error.message);
     onParked();
-    await store.commit([this.#makeVoid(event)]);
+    try {
+      await store.commit([makeVoid(event)]);
+    } catch (refused) {
+      if (!(refused instanceof StoreRefused)) throw refused;
+      this.#parts.logger.error(
+        { err: refused, room, seq },
+        'the store refuses a void row as well; its seq stays empty',
+      );
+    }
   }
 
   /** Late doubles that slipped past the log: their seqs stay, as deleted messages under fresh ids. */
   async #commitWithout(events: readonly StoredEvent[], repeats: readonly Repeat[]): Promise<void> {
     const doubles = new Set(repeats.map(({ index }) => index));
-    await this.#commit(events.map((event, i) => (doubles.has(i) ? this.#makeVoid(event) : event)));
+    await this.#commit(events.map((event, i) => (doubles.has(i) ? makeVoid(event) : event)));
     for (const index of doubles) {
       const { room, seq } = decodeEvent((events[index] as StoredEvent).bytes);
       this.#parts.logger.warn({ room, seq }, 'a message was in the log twice; the second one is deleted');
@@ -245,15 +269,6 @@ export class Flusher {
 
   #freshId(): Uint8Array {
     return makeUuid(this.#parts.clock.now(), this.#parts.random.bytes(10));
-  }
-
-  /** A deleted message in the place of an event. */
-  #makeVoid({ bytes, number }: StoredEvent): StoredEvent {
-    const { room, seq, ts, from } = decodeEvent(bytes);
-    const meta = encodeMap({ deleted: true });
-    const made = encodeMessage(room, from ?? 'server', this.#freshId(), 'custom', null, meta);
-    stamp(made, 0, seq, ts);
-    return { bytes: made, number };
   }
 
   #appendDeletion(room: string, target: number): void {

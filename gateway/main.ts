@@ -54,6 +54,7 @@ const engineFrames = 4;
 const engineBodies = 64;
 
 async function start(config: Config): Promise<void> {
+  const startEngine = await loadEngine(config.engine);
   const logger = createLogger(config);
   for (const warning of configWarnings(config)) logger.warn(warning);
   const metrics = createMetrics(version);
@@ -174,7 +175,6 @@ async function start(config: Config): Promise<void> {
     webDir: fileURLToPath(new URL('../web/dist', import.meta.url)),
   });
 
-  const startEngine = await loadEngine(config.engine);
   const engine = await startEngine(
     {
       host: config.host,

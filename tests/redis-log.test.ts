@@ -14,7 +14,13 @@ import { logConformance, type OpenedLogs } from './conformance/log.ts';
 import { messageId } from './people.ts';
 import { type PostgresServer, startPostgres } from './postgres.ts';
 import { type RedisCluster, type RedisServer, startRedis, startRedisCluster } from './redis.ts';
-import { ageShards, type LogProcess, type LogProcessOptions, openLogProcess, openStore } from './redis-log.ts';
+import {
+  ageShards,
+  type LogProcess,
+  type LogProcessOptions,
+  openLogProcess,
+  openStore,
+} from './redis-log.ts';
 import { until } from './socket.ts';
 
 let postgres: PostgresServer;
@@ -241,7 +247,8 @@ describe('a Redis cluster', () => {
       await cluster.moveSlot(key, cluster.nodes.find((node) => node !== from)!, async () => {
         const { heads } = keys.shards[keys.shardOf(room)]!;
         // Epoch, seq and time; the committed seq moves on.
-        const head = async () => ((await from.call('HGET', heads, room)) as Buffer).subarray(0, 24).toString('hex');
+        const head = async () =>
+          ((await from.call('HGET', heads, room)) as Buffer).subarray(0, 24).toString('hex');
         const [first, before] = [await head(), await refused()];
         await until(async () => (await refused()) > before + 3, 'appends while the keys are apart');
         // None was begun that could not be ended.

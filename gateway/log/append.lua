@@ -4,7 +4,7 @@
 -- no append can reach a server whose heads were not found valid.
 --
 -- KEYS  1 heads (hash: room -> epoch, seq, ts, committed seq, messages as '>ddddd')
---       2 meta  (hash: run, since, incarnation, inherited, wal_bytes, wal_events, first_bucket, committed, miss:ROOM)
+--       2 meta  (hash: run, since, incarnation, inherited, wal_bytes, wal_events, buckets, committed, miss:ROOM)
 --       3 wal   (stream: one entry a call; f: the frames, n: the message number of each as '>I8')
 --       in a cluster then the two parts of recent of each room, so that none of them is away
 -- ARGV  1 start of the shard's keys, 2 WAL_MAX_BYTES, 3 RECENT_BYTES, 4 DEDUPE_SECONDS, 5 PUBLISH or SPUBLISH,
@@ -18,7 +18,7 @@ local prefix, publish = ARGV[1], ARGV[5]
 local firstArg = 7
 local count = (#ARGV - firstArg + 1) / 4
 
-local state = redis.call('HMGET', meta, 'run', 'wal_bytes', 'wal_events', 'first_bucket', 'incarnation')
+local state = redis.call('HMGET', meta, 'run', 'wal_bytes', 'wal_events', 'buckets', 'incarnation')
 if state[1] ~= RUN then return {'invalid'} end
 local walBytes = tonumber(state[2]) or 0
 local walEvents = tonumber(state[3]) or 0
@@ -55,17 +55,20 @@ end
 
 local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
-local bucket = math.floor(time[1] / ARGV[4])
-local firstBucket = tonumber(state[4]) or bucket
+-- Each bucket is named by the second it begins in, so that another DEDUPE_SECONDS finds those of the one before.
+local buckets = {}
+for start in string.gmatch(state[4] or '', '%d+') do buckets[#buckets + 1] = start end
+local newest = buckets[#buckets]
+if not newest or tonumber(time[1]) >= tonumber(newest) + tonumber(ARGV[4]) then buckets[#buckets + 1] = time[1] end
 local fields, seen = {}, {}
 for i = 0, count - 1 do
   local at = firstArg + i * 4
   fields[i + 1] = ARGV[at + 1] .. ARGV[at]
 end
 -- With nothing in the wal all is committed, and what is older than the window does not count.
-local lastBucket = walEvents == 0 and math.max(firstBucket, bucket - 1) or firstBucket
-for b = bucket, lastBucket, -1 do
-  local found = redis.call('HMGET', prefix .. 'ids:' .. string.format('%.0f', b), unpack(fields))
+local lastBucket = walEvents == 0 and math.max(1, #buckets - 1) or 1
+for b = #buckets, lastBucket, -1 do
+  local found = redis.call('HMGET', prefix .. 'ids:' .. buckets[b], unpack(fields))
   for i = 1, count do
     if found[i] and not seen[fields[i]] then
       local seq, ts = struct.unpack('>I8I8', found[i])
@@ -117,11 +120,11 @@ end
 local entryFrames, entryNumbers = table.concat(frames), table.concat(numbers)
 local walId = redis.call('XADD', wal, '*', 'f', entryFrames, 'n', entryNumbers)
 redis.call('HSET', heads, unpack(packed))
-redis.call('HSET', prefix .. 'ids:' .. string.format('%.0f', bucket), unpack(ids))
+redis.call('HSET', prefix .. 'ids:' .. buckets[#buckets], unpack(ids))
 redis.call('HSET', meta,
   'wal_bytes', string.format('%.0f', walBytes + #entryFrames + #entryNumbers),
   'wal_events', string.format('%.0f', walEvents + #ids / 2),
-  'first_bucket', string.format('%.0f', firstBucket))
+  'buckets', table.concat(buckets, ','))
 for _, name in ipairs(names) do
   local room = rooms[name]
   if room.bytes then

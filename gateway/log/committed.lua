@@ -13,7 +13,7 @@ local bytes, events = tonumber(ARGV[6]), tonumber(ARGV[7])
 -- Lua unpacks no more than 8,000 values.
 local chunk = 2000
 
-local state = redis.call('HMGET', meta, 'wal_bytes', 'wal_events', 'first_bucket', 'incarnation', 'committed')
+local state = redis.call('HMGET', meta, 'wal_bytes', 'wal_events', 'buckets', 'incarnation', 'committed')
 if (state[4] or '') ~= ARGV[3] then return 1 end
 
 local names, seqs = {}, {}
@@ -67,14 +67,18 @@ if ms > markMs or (ms == markMs and n > markN) then redis.call('HSET', meta, 'co
 local time = redis.call('TIME')
 local dedupe = tonumber(ARGV[8])
 local oldest = isEmpty and tonumber(time[1]) or math.floor(tonumber(string.match(left[1][1], '(%d+)-')) / 1000)
-local bucket = tonumber(state[3])
--- A shard that was quiet for long has many to forget, most of them empty: some each time.
-for _ = 1, 1000 do
-  if not bucket or (bucket + 2) * dedupe > tonumber(time[1]) or (bucket + 1) * dedupe > oldest then break end
-  redis.call('UNLINK', prefix .. 'ids:' .. string.format('%.0f', bucket))
-  bucket = bucket + 1
+-- A bucket ends where the next one begins; the newest stays. Old ones go when their ids are old and committed.
+local starts, kept = {}, {}
+for start in string.gmatch(state[3] or '', '%d+') do starts[#starts + 1] = start end
+for i, start in ipairs(starts) do
+  local finish = tonumber(starts[i + 1])
+  if #kept == 0 and finish and finish + dedupe <= tonumber(time[1]) and finish <= oldest then
+    redis.call('UNLINK', prefix .. 'ids:' .. start)
+  else
+    kept[#kept + 1] = start
+  end
 end
-if bucket then redis.call('HSET', meta, 'first_bucket', string.format('%.0f', bucket)) end
+if #kept < #starts then redis.call('HSET', meta, 'buckets', table.concat(kept, ',')) end
 
 redis.call(publish, prefix .. 'committed', lastId .. ' ' .. ARGV[3])
 return leftEvents

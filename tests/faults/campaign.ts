@@ -72,7 +72,8 @@ const faults: readonly Fault[] = [
   { name: 'freeze Redis', run: (deployment, random) => deployment.freezeRedis(500 + random.below(5000)) },
   {
     name: 'freeze a gateway',
-    run: (deployment, random) => deployment.freezeGateway(some(deployment, random), 5500 + random.below(2000)),
+    run: (deployment, random) =>
+      deployment.freezeGateway(some(deployment, random), 5500 + random.below(2000)),
   },
   {
     name: 'freeze a gateway, kill another',
@@ -121,7 +122,9 @@ export async function runCampaign(options: CampaignOptions): Promise<CampaignRes
       total.acked += verdict.acked;
       total.lost += verdict.lost;
       total.rounds++;
-      say(`round ${total.rounds}: ${verdict.acked} acked, ${verdict.lost} lost with the log, ${verdict.faults.length} faults`);
+      say(
+        `round ${total.rounds}: ${verdict.acked} acked, ${verdict.lost} lost with the log, ${verdict.faults.length} faults`,
+      );
       if (verdict.faults.length > 0) return { ...total, faults: verdict.faults };
     } while (performance.now() < until);
     return { ...total, faults: [] };

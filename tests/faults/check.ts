@@ -40,7 +40,9 @@ interface EpochEnd {
 
 /** A message that came twice and was taken back. */
 const isVoid = (event: Frame) =>
-  event[0] === reply.message && event[7] === null && (event[8] as { deleted?: boolean } | null)?.deleted === true;
+  event[0] === reply.message &&
+  event[7] === null &&
+  (event[8] as { deleted?: boolean } | null)?.deleted === true;
 
 export function check({ room, histories, rows, senders, followers, losses }: Evidence): Verdict {
   const faults: string[] = [];
@@ -129,10 +131,7 @@ interface Known {
 }
 
 /** Answers 1 for a message that is gone and may be. */
-function checkAcks(
-  { id, acks, asked }: Sent,
-  { bySeq, byId, ends, losses, say }: Known,
-): number {
+function checkAcks({ id, acks, asked }: Sent, { bySeq, byId, ends, losses, say }: Known): number {
   const [ack] = acks;
   if (ack === undefined) return 0;
   const event = byId.get(id);
@@ -141,7 +140,8 @@ function checkAcks(
     const isEnd = ends.some(({ last, next }) => ack.seq > last && ack.seq < next);
     const isTimely = losses.some(({ since, at }) => ack.at >= since && ack.at <= at + ackWayMs);
     const isForgiven = ack.level < 4 && isEnd && isTimely;
-    if (!isForgiven) say(`acked at level ${ack.level} (asked ${asked}) as ${ack.seq}, but not in history: ${id}`);
+    if (!isForgiven)
+      say(`acked at level ${ack.level} (asked ${asked}) as ${ack.seq}, but not in history: ${id}`);
     return isForgiven ? 1 : 0;
   }
   if (event[1] === ack.seq && event[2] === ack.ts) return 0;

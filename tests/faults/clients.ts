@@ -206,7 +206,8 @@ export class Follower {
   async #attach(socket: Socket): Promise<boolean> {
     const answer = await socket.request(op.subscribe, this.room, this.#epoch, this.cursor);
     if (answer[0] === reply.error) {
-      if (!retryable.includes(answer[2] as string)) this.faults.push(`${this.room}: ${JSON.stringify(answer)}`);
+      if (!retryable.includes(answer[2] as string))
+        this.faults.push(`${this.room}: ${JSON.stringify(answer)}`);
       return false;
     }
     const [, , epoch, head, reset] = answer as unknown as [number, number, number, number, boolean];

@@ -41,10 +41,14 @@ export class Deployment {
   }
 
   static async start(count: number): Promise<Deployment> {
-    const [redis, postgres] = await Promise.all([startRedis({ fsync: 'always' }), startPostgres({ isDurable: true })]);
+    const [redis, postgres] = await Promise.all([
+      startRedis({ fsync: 'always' }),
+      startPostgres({ isDurable: true }),
+    ]);
     await ageShards(redis, keyPrefix, logShards);
     const gateways: Gateway[] = [];
-    for (let i = 0; i < count; i++) gateways.push(await startGateway(environment(redis, postgres, `gateway-${i}`)));
+    for (let i = 0; i < count; i++)
+      gateways.push(await startGateway(environment(redis, postgres, `gateway-${i}`)));
     return new Deployment(redis, postgres, gateways);
   }
 
@@ -134,7 +138,8 @@ export class Deployment {
       this.#away.add(gateway);
       await gateway.stop();
       const code = await gateway.exited;
-      if (code !== 0) throw new Error(`a drained gateway ended with ${code}: ${gateway.stderr}`);
+      if (code !== 0)
+        throw new Error(`a drained gateway ended with ${code}: ${gateway.stdout}${gateway.stderr}`);
       await gateway.restart();
       this.#away.delete(gateway);
     }
@@ -198,9 +203,7 @@ export class Load {
     const room = {
       id,
       reader,
-      senders: people
-        .slice(1, 1 + senders)
-        .map((who) => new Sender(pick, who, id, [null, 1, 2, 4], paceMs)),
+      senders: people.slice(1, 1 + senders).map((who) => new Sender(pick, who, id, [null, 1, 2, 4], paceMs)),
       followers: people.slice(1 + senders).map((who) => new Follower(pick, who, id, epoch, head)),
     };
     this.rooms.push(room);
@@ -263,13 +266,17 @@ async function readAll(url: string, who: Person, room: string, last: number): Pr
   const socket = await connect(url, { token: who.token });
   const all: Frame[] = [];
   try {
-    await until(async () => {
-      const after = (all.at(-1)?.[1] as number | undefined) ?? 0;
-      const answer = await socket.request(op.history, room, null, after, 200);
-      if (answer[0] !== 32) return false;
-      all.push(...(answer[3] as Frame[]));
-      return answer[2] === false && ((all.at(-1)?.[1] as number | undefined) ?? 0) >= last;
-    }, `history of ${room} up to ${last} at ${url}`, 60_000);
+    await until(
+      async () => {
+        const after = (all.at(-1)?.[1] as number | undefined) ?? 0;
+        const answer = await socket.request(op.history, room, null, after, 200);
+        if (answer[0] !== 32) return false;
+        all.push(...(answer[3] as Frame[]));
+        return answer[2] === false && ((all.at(-1)?.[1] as number | undefined) ?? 0) >= last;
+      },
+      `history of ${room} up to ${last} at ${url}`,
+      60_000,
+    );
   } finally {
     socket.terminate();
   }
@@ -283,7 +290,9 @@ async function readRows(postgres: PostgresServer, room: string, last: number): P
     `${last} in Postgres`,
     60_000,
   );
-  const text = await postgres.psql(`SELECT seq, replace(id::text, '-', '') FROM messages WHERE room = '${room}'`);
+  const text = await postgres.psql(
+    `SELECT seq, replace(id::text, '-', '') FROM messages WHERE room = '${room}'`,
+  );
   return new Map(
     text.split('\n').map((line) => {
       const [seq, id] = line.split('|');
@@ -301,6 +310,7 @@ function environment(redis: RedisServer, postgres: PostgresServer, serverId: str
     LOG_SHARDS: String(logShards),
     HEARTBEAT_MS: '2000',
     DRAIN_SECONDS: '3',
+    LOG_LEVEL: 'info',
   };
 }
 

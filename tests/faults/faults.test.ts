@@ -35,7 +35,9 @@ test('Postgres is down: chat goes on in warm rooms, and a resume meanwhile is co
         follower.socket?.terminate();
         return { follower, connects, resets: follower.resets };
       });
-      const wanted = load.rooms.map(({ followers }) => Math.max(...followers.map(({ cursor }) => cursor)) + 20);
+      const wanted = load.rooms.map(
+        ({ followers }) => Math.max(...followers.map(({ cursor }) => cursor)) + 20,
+      );
       await until(
         () => load.rooms.every(({ followers }, i) => followers.every(({ cursor }) => cursor >= wanted[i]!)),
         'the followers to be level again',

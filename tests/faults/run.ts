@@ -23,5 +23,7 @@ const result = await runCampaign({
   say: (line) => console.log(`${(performance.now() / 1000).toFixed(1).padStart(7)} ${line}`),
 });
 for (const fault of result.faults) console.log(fault);
-console.log(`${result.rounds} rounds, ${result.acked} acked, ${result.lost} lost with an emptied log, ${result.faults.length} faults`);
+console.log(
+  `${result.rounds} rounds, ${result.acked} acked, ${result.lost} lost with an emptied log, ${result.faults.length} faults`,
+);
 process.exit(result.faults.length === 0 ? 0 : 1);
