@@ -221,10 +221,12 @@ async function makeRoom(store: Store, id: string): Promise<void> {
   await store.createRoom(room, []);
 }
 
+/** Where it stands in a frame, each message's own id is written. */
+const idMark = new Uint8Array(16).fill(0x7f);
+
 /** A message of exactly so many bytes. */
 function makeFrame(room: string, bytes: number): Uint8Array {
-  const make = (size: number) =>
-    encodeMessage(room, 'user-000000', new Uint8Array(16), 'text', 'x'.repeat(size), null);
+  const make = (size: number) => encodeMessage(room, 'user-000000', idMark, 'text', 'x'.repeat(size), null);
   return make(bytes - make(64).length + 64).slice();
 }
 
@@ -289,6 +291,9 @@ async function commandSeconds(redis: Redis, command: string): Promise<number> {
 
 function logStep({ log, rooms }: Parts, batch: number): () => Promise<void> {
   const frames = rooms.map((room) => makeFrame(room, frameBytes));
+  const idsAt = frames.map(
+    (frame) => Buffer.from(frame.buffer).indexOf(idMark, frame.byteOffset) - frame.byteOffset,
+  );
   const lastSeqs = rooms.map(() => 0);
   const entropy = random.bytes(10);
   const entropyView = new DataView(entropy.buffer, entropy.byteOffset, 10);
@@ -300,10 +305,14 @@ function logStep({ log, rooms }: Parts, batch: number): () => Promise<void> {
       for (let i = 0; i < batch; i++) {
         const at = number++ % rooms.length;
         entropyView.setUint32(5, number);
+        const id = makeUuid(now, entropy);
+        // The store would take equal ids for doubles.
+        const bytes = (frames[at] as Uint8Array).slice();
+        bytes.set(id, idsAt[at]);
         const entry: Append = {
           room: rooms[at] as string,
-          bytes: frames[at] as Uint8Array,
-          id: makeUuid(now, entropy),
+          bytes,
+          id,
           from: 'user-000000',
           level: 1,
           settle(seq, _ts, _level, repeated) {

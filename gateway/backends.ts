@@ -95,10 +95,10 @@ function observeCommits({ metrics, logger }: BackendParts) {
 
 async function openCluster(parts: BackendParts, redisUrl: string): Promise<Backends> {
   const { config, clock, random, logger, metrics } = parts;
-  const connection = await RedisConnection.open(redisUrl, random, logger);
+  const keys = new RedisKeys(config.keyPrefix, config.logShards);
+  const connection = await RedisConnection.open(redisUrl, random, logger, keys.sync);
   const { store, isOpen } = guardStore(await openPostgres(parts, false), logger);
   for (const warning of connection.facts.warnings) logger.warn(warning);
-  const keys = new RedisKeys(config.keyPrefix, config.logShards);
   await checkShards(connection, keys, config.logShards);
   const scripts = new RedisScripts(connection, keys, random, '0');
   const tail = new RedisTail({

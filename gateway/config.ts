@@ -116,11 +116,15 @@ const keeping = {
     pattern: '^postgres(ql)?://.+',
     expected: 'postgres://… or postgresql://…',
   }),
-  databaseReplicaUrl: optionalText('DATABASE_REPLICA_URL', 'A replica of DATABASE_URL that serves reads.', {
-    secret: true,
-    pattern: '^postgres(ql)?://.+',
-    expected: 'postgres://… or postgresql://…',
-  }),
+  databaseReplicaUrl: optionalText(
+    'DATABASE_REPLICA_URL',
+    'A replica of DATABASE_URL for reads; not used yet.',
+    {
+      secret: true,
+      pattern: '^postgres(ql)?://.+',
+      expected: 'postgres://… or postgresql://…',
+    },
+  ),
   databasePoolMax: integer('DATABASE_POOL_MAX', 1, 10_000, 20, 'Connections to Postgres at most.'),
   databaseIdleMs: integer(
     'DATABASE_IDLE_MS',
@@ -181,7 +185,7 @@ const keeping = {
       minimum: 1,
       maximum: 36_500,
       description:
-        'Messages are deleted after so many days, where the room does not say otherwise; unset: never.',
+        'Messages are to be deleted after so many days; kept with the room, nothing is deleted yet.',
     }),
   ),
 };
@@ -207,7 +211,7 @@ const identity = {
   }),
   jwtIssuer: optionalText('JWT_ISSUER', 'The `iss` that tokens must carry; unset: any.'),
   jwtAudience: optionalText('JWT_AUDIENCE', 'The `aud` that tokens must carry; unset: any.'),
-  apiKey: optionalText('API_KEY', 'Key of the admin routes for backends; unset: they are off.', {
+  apiKey: optionalText('API_KEY', 'Key of the admin routes for backends, which are not there yet.', {
     secret: true,
   }),
   accessTokenSeconds: integer('ACCESS_TOKEN_SECONDS', 1, 31_536_000, 900, 'Life of an access token.'),

@@ -300,13 +300,17 @@ export class Flusher {
         // Up to what is there now: under load it never ends, and others go on from here.
         while (await this.#flushBatch(lane));
       }
+    } catch (err) {
+      logger.warn({ err }, 'the last flush failed; another process goes on from here');
+    }
+    try {
       for (const shard of [...this.#owned]) {
         this.#disown(shard);
         await tail.release(shard);
       }
       await tail.unregister();
     } catch (err) {
-      logger.warn({ err }, 'the last flush failed; another process goes on from here');
+      logger.warn({ err }, 'the leases could not be given back; they end by themselves');
     }
   }
 }

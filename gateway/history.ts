@@ -101,11 +101,8 @@ export class History {
 
   /** The message at `seq` as it is now; null where there is none. */
   async target(room: string, seq: number): Promise<Target | null> {
-    const [recent, stored] = await Promise.all([
-      this.#parts.log.recent(room),
-      this.#parts.store.target(room, seq),
-    ]);
-    let target = stored;
+    const recent = await this.#parts.log.recent(room);
+    let target = await this.#storedOr(recent, seq, () => this.#parts.store.target(room, seq));
     for (const bytes of recent ?? []) {
       const event = decodeEvent(bytes);
       if (event.op === eventOps.message && event.seq === seq && target === null) {
@@ -115,10 +112,25 @@ export class History {
     return target;
   }
 
+  /** With the store away: null where the log itself reaches back to the message, and so has all that followed. */
+  async #storedOr<T>(
+    recent: readonly Uint8Array[] | null,
+    seq: number,
+    read: () => Promise<T | null>,
+  ): Promise<T | null> {
+    try {
+      return await read();
+    } catch (error) {
+      const isRecent = recent?.some((bytes) => readSeq(bytes) === seq) ?? false;
+      if (error instanceof StoreUnavailable && isRecent) return null;
+      throw error;
+    }
+  }
+
   async reaction(room: string, target: number, user: string, emoji: string): Promise<ReactionState | null> {
     const { log, store } = this.#parts;
-    const [recent, stored] = await Promise.all([log.recent(room), store.reaction(room, target, user, emoji)]);
-    let state = stored;
+    const recent = await log.recent(room);
+    let state = await this.#storedOr(recent, target, () => store.reaction(room, target, user, emoji));
     for (const bytes of recent ?? []) {
       if (readOp(bytes) !== eventOps.reaction) continue;
       const event = decodeEvent(bytes);

@@ -28,8 +28,6 @@ export class HubRoom {
   readonly subscriptions = new Map<Socket, Subscription>();
   /** Users and how they stand to the room; null: no member. Absent: not known here. */
   readonly #members: Lru<string, Member | null>;
-  /** Members in all, kept by joins and leaves once it was read. */
-  memberCount: number | null = null;
   /** All member ids where there are few enough, for notifications. */
   memberIds: readonly string[] | null = null;
   isDeleted = false;
@@ -84,12 +82,10 @@ export class HubRoom {
         this.changes++;
         break;
       case eventOps.user_joined:
-        if (this.memberCount !== null && !this.#members.get(event.user)) this.memberCount++;
-        this.#members.set(event.user, { role: event.role, muted: false, joinedAt: event.ts });
+        this.#members.set(event.user, { role: event.role, muted: event.muted, joinedAt: event.ts });
         this.memberIds = null;
         break;
       case eventOps.user_left:
-        if (this.memberCount !== null) this.memberCount--;
         this.#members.set(event.user, null);
         this.memberIds = null;
         break;
@@ -97,7 +93,10 @@ export class HubRoom {
         this.record = applyChanges(this.record, event.changed);
         const { member } = event.changed;
         const known = member && this.#members.get(member.user);
-        if (member && known)
+        // Of somebody unknown it is kept as well: what is read meanwhile may be older.
+        if (member && known === undefined) {
+          this.#members.set(member.user, { role: member.role, muted: member.muted, joinedAt: event.ts });
+        } else if (member && known)
           this.#members.set(member.user, { ...known, role: member.role, muted: member.muted });
         if (event.changed.deleted) this.isDeleted = true;
         break;

@@ -33,8 +33,6 @@ const pagesMax = 64;
 const pageAlignment = 64;
 /** Between two tries to fill a hole. */
 const fillRetryMs = 500;
-/** At this try the start of a new epoch is taken without the end of the old one. */
-const jumpAttempt = 4;
 
 /** An event that was appended here and is not heard after this long is read instead. */
 const reachMs = 100;
@@ -112,7 +110,7 @@ export class Hub implements LogListener {
   /** The room where it and this user's membership are known here, without waiting; else null: `open` it. */
   warm(id: string, user: string): HubRoom | null {
     const room = this.#rooms.get(id);
-    return room !== undefined && room.member(user) !== undefined ? room : null;
+    return room !== undefined && !room.isDeleted && room.member(user) !== undefined ? room : null;
   }
 
   /** The room with this user's membership read; null where there is no such room. Rejects with StoreUnavailable. */
@@ -162,6 +160,11 @@ export class Hub implements LogListener {
       room.epoch = head.epoch;
       room.head = head.seq;
       if (head.committed < head.seq) await this.#applyUncommitted(room, head.committed);
+      if (room.isDeleted) {
+        this.#wanted.delete(id);
+        this.#log.unsubscribeRoom(id);
+        return null;
+      }
       this.#rooms.set(id, room);
       this.#markIdle(id);
       // What was heard while loading and is not below the head is read like a hole.
@@ -351,6 +354,9 @@ export class Hub implements LogListener {
 
   /** A user was removed, told to all his sockets here: those the event has not reached, or that were not subscribed. */
   removed(socket: Socket, room: string, frame: Uint8Array): void {
+    // The event itself was here already: who is subscribed has come back since.
+    const isBack = socket.subscriptions.has(room) && this.#rooms.get(room)?.member(socket.user.id) === null;
+    if (isBack) return;
     this.detach(socket, room, false);
     if (!socket.removedFrom.delete(room)) socket.queue(frame);
   }
@@ -393,23 +399,18 @@ export class Hub implements LogListener {
     void this.#fill(room);
   }
 
-  /**
-   * Reads on from the head until everything that was heard of is published. Where a new epoch began, the end of the old
-   * one is waited for only for a while: the epoch tells that something may be missing.
-   */
+  /** Reads on from the head until everything that was heard of is published. */
   async #fill(room: HubRoom): Promise<void> {
-    for (let attempt = 0; this.#rooms.get(room.id) === room && room.head < room.wanted; attempt++) {
+    while (this.#rooms.get(room.id) === room && room.head < room.wanted) {
       try {
         const head = room.head;
-        const events =
-          attempt < jumpAttempt ? await this.#readFrom(room.id, head) : await this.#readEpoch(room.id, head);
+        const events = await this.#readFrom(room.id, head);
         for (const { seq, bytes } of events) {
           if (seq === room.head + 1 || (seq > room.head && readOp(bytes) === eventOps.epoch_started)) {
             this.#accept(room, bytes, [bytes.length]);
           }
         }
         if (room.head === head) throw new Error('the events after the head are not there');
-        attempt = 0;
       } catch (error) {
         this.onReadFailed(room, error);
         await new Promise<void>((resolve) => this.clock.after(fillRetryMs, resolve));
@@ -418,16 +419,16 @@ export class Hub implements LogListener {
     room.isFilling = false;
   }
 
-  /** The newest epoch from its start, as the log has it; nothing where the log does not reach back to its start. */
-  async #readEpoch(id: string, seq: number): Promise<readonly PlacedEvent[]> {
-    const recent = (await this.#log.recent(id)) ?? [];
-    const start = recent.findIndex(
-      (bytes) => readSeq(bytes) > seq && readOp(bytes) === eventOps.epoch_started,
-    );
-    const events = start < 0 ? [] : recent.slice(start);
-    return events.length > 0
-      ? events.map((bytes) => ({ seq: readSeq(bytes), bytes }))
-      : this.#readFrom(id, seq);
+  /**
+   * What the store has after `seq`; where that is nothing, the epoch that begins in the log. The log is asked first: an
+   * epoch begins when the store has all that is left of the one before.
+   */
+  async #readStored(id: string, seq: number): Promise<readonly Uint8Array[]> {
+    const recent = (await this.#log.recent(id).catch(() => null)) ?? [];
+    const { events } = await this.#store.page(id, null, seq, historyLimitMax, historyBytesMax);
+    const [first] = recent;
+    if (events.length > 0 || first === undefined || readSeq(first) <= seq) return events;
+    return readOp(first) === eventOps.epoch_started ? withPresentContent(recent) : [];
   }
 
   onReadFailed(room: HubRoom, error: unknown): void {
@@ -435,15 +436,14 @@ export class Hub implements LogListener {
   }
 
   async #readFrom(id: string, seq: number): Promise<readonly PlacedEvent[]> {
-    const recent = await this.#readRecent(id, seq);
-    const events = recent ?? (await this.#store.page(id, null, seq, historyLimitMax, historyBytesMax)).events;
+    const events = (await this.#readRecent(id, seq)) ?? (await this.#readStored(id, seq));
     return events.map((bytes) => ({ seq: readSeq(bytes), bytes }));
   }
 
   /** What the log has after `seq`, with present content; null where it does not reach back. */
   async #readRecent(id: string, seq: number): Promise<readonly Uint8Array[] | null> {
     const events = await this.#log.readAfter(id, seq, historyLimitMax);
-    return events && foldEvents(events, events.filter((event) => isChange(readOp(event))).map(decodeEvent));
+    return events && withPresentContent(events);
   }
 
   /** Events after `seq`, for readers that catch up: one read serves all that come within a few seconds. */
@@ -528,4 +528,8 @@ function isChange(op: number): boolean {
 interface MemberRead {
   readonly users: Set<string>;
   readonly done: Promise<void>;
+}
+
+function withPresentContent(events: readonly Uint8Array[]): readonly Uint8Array[] {
+  return foldEvents(events, events.filter((event) => isChange(readOp(event))).map(decodeEvent));
 }

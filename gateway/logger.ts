@@ -38,6 +38,8 @@ export function createLogger(
       base: { server: config.serverId },
       timestamp: stdTimeFunctions.isoTime,
       formatters: { level: (label) => ({ level: label }) },
+      // Errors of clients carry the command they failed with: what people wrote, or a password.
+      serializers: { err: describeError },
       redact: {
         paths: secretFields.flatMap((field) => [field, `*.${field}`, `*.*.${field}`]),
         censor: '[redacted]',
@@ -45,6 +47,20 @@ export function createLogger(
     },
     stream,
   );
+}
+
+/** An error's own words and nothing that was attached to it. */
+function describeError(error: unknown): object {
+  if (!(error instanceof Error)) return { message: String(error) };
+  const { name, message, stack, cause } = error;
+  const code = 'code' in error && typeof error.code === 'string' ? error.code : undefined;
+  return {
+    type: name,
+    message,
+    code,
+    stack,
+    ...(cause === undefined ? {} : { cause: describeError(cause) }),
+  };
 }
 
 /** Loaded only for a terminal, and in this process: a worker would delay the start and lose the last lines. */

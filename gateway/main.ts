@@ -1,5 +1,5 @@
-// The whole wiring on one screen: config, parts, listen, drain. The only file that makes parts; everything else gets its
-// own passed in.
+// The whole wiring on one screen: config, parts, listen, drain. With backends.ts the only file that makes parts;
+// everything else gets its own passed in.
 
 import { fileURLToPath } from 'node:url';
 import { decodeValue } from '../core/protocol/codec.ts';
@@ -225,6 +225,7 @@ async function start(config: Config): Promise<void> {
       process.exit(1);
     });
     await drainSockets({ sockets: gateway.sockets, clock, random, drainSeconds: config.drainSeconds });
+    engine.stopListening();
     await receipts.settle();
     await users.flush();
     await socketRows.close();
@@ -238,7 +239,7 @@ async function start(config: Config): Promise<void> {
 }
 
 /** Beyond DRAIN_SECONDS, for the last flush. */
-const drainSlackMs = 2000;
+const drainSlackMs = 6000;
 
 function printReady(config: Config, port: number): void {
   const isTls = config.tlsCert !== undefined;

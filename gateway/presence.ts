@@ -250,8 +250,8 @@ export class Presence {
       for (const [user, present] of room.users) {
         present.told = null;
         this.#mark(id, room, user);
-        this.#changedUsers.add(user);
       }
     }
+    for (const user of this.#parts.users.online()) this.#changedUsers.add(user);
   }
 }

@@ -92,7 +92,7 @@ export class Rooms {
   /** The active room as this user may read it, else NOT_FOUND. */
   async open(user: string, id: string): Promise<HubRoom | Refusal> {
     const room = await this.#parts.hub.open(id, user);
-    if (room === null) return noRoom;
+    if (room === null || room.isDeleted) return noRoom;
     return mayRead(room.record, this.#member(room, user)) ?? room;
   }
 
@@ -113,6 +113,11 @@ export class Rooms {
     const room = await this.open(user, id);
     if (isRefusal(room)) return room;
     return this.#parts.history.page(room, { before, after, limit, messagesOnly });
+  }
+
+  /** A message as it is now; null where there is none. Who asks has read access already. */
+  message(room: string, seq: number): Promise<Target | null> {
+    return this.#parts.history.target(room, seq);
   }
 
   heads(rooms: readonly string[]): Promise<readonly Head[]> {
@@ -170,6 +175,7 @@ export class Rooms {
       if (isSameContent(message.content, content))
         return this.#unchanged(message.edited ?? { seq: target, ts: message.ts });
       return (
+        maySend(room.record, this.#member(room, user)) ??
         this.#takeBudget(room, user) ??
         this.#append(room, user, encodeMessageEdited(id, user, target, content), this.#parts.ackLevel)
       );
@@ -185,6 +191,7 @@ export class Rooms {
         return refuse('FORBIDDEN', 'only the author or an admin may delete');
       }
       if (message.deleted !== null) return this.#unchanged(message.deleted);
+      if (room.record.archived) return refuse('FORBIDDEN', 'the room is archived');
       return this.#append(room, user, encodeMessageDeleted(id, user, target), this.#parts.ackLevel);
     });
   }
@@ -202,6 +209,7 @@ export class Rooms {
       const reaction = await this.#parts.history.reaction(id, target, user, emoji);
       if ((reaction?.on ?? false) === on) return this.#unchanged(reaction ?? { seq: target, ts: message.ts });
       return (
+        maySend(room.record, this.#member(room, user)) ??
         this.#takeBudget(room, user) ??
         this.#append(room, user, encodeReaction(id, user, target, emoji, on), this.#parts.ackLevel)
       );
@@ -234,26 +242,20 @@ export class Rooms {
       const member = this.#member(room, user);
       const refusal = mayJoin(room.record, member);
       if (refusal || member !== null) return refusal ?? room;
+      const limited = this.#takeBudget(room, user);
+      if (limited) return limited;
       // Opened again: a room without sockets may have been dropped while the append waited.
       return (await this.#addMember(room, user, user, 'member')) ?? this.open(user, id);
     });
   }
 
-  /** A mute outlasts leaving: the event does not carry it, so who comes back with one is muted again. */
+  /** A mute outlasts leaving: who comes back with one is muted from the first moment. */
   async #addMember(room: HubRoom, actor: string, user: string, role: Role): Promise<Refusal | null> {
     const { store, notifications } = this.#parts;
-    const joined = await this.#append(room, actor, encodeUserJoined(room.id, actor, user, role), 4);
+    const muted = await store.isMuted(room.id, user);
+    const event = encodeUserJoined(room.id, actor, user, role, muted);
+    const joined = await this.#append(room, actor, event, 4);
     if (isRefusal(joined)) return joined;
-    const member = (await store.memberships(room.id, [user])).get(user);
-    if (member?.muted) {
-      const muted = await this.#append(
-        room,
-        actor,
-        encodeRoomUpdated(room.id, null, { member: { user, role, muted: true } }),
-        4,
-      );
-      if (isRefusal(muted)) return muted;
-    }
     notifications.roomAdded(user, room.record);
     return null;
   }
@@ -277,7 +279,11 @@ export class Rooms {
     await this.#parts.hub.open(id, user);
     return this.#serial.run(`member ${id} ${user}`, async () => {
       const member = this.#member(room, user);
+      // What was allowed before the reads may no longer be.
+      const refusedNow = mayAdminister(room.record, this.#member(room, actor));
+      if (refusedNow) return refusedNow;
       if (member === null) {
+        if (room.record.archived) return refuse('FORBIDDEN', 'the room is archived');
         if (room.record.type === 'direct') return refuse('FORBIDDEN', 'a direct room has two members');
         const refused = await this.#addMember(room, actor, user, role ?? 'member');
         if (refused) return refused;
@@ -299,7 +305,11 @@ export class Rooms {
     if (refusal) return refusal;
     if ((await this.#parts.hub.open(id, user)) === null) return noRoom;
     return this.#serial.run(`member ${id} ${user}`, async () => {
+      const refusedNow = actor === user ? null : mayAdminister(room.record, this.#member(room, actor));
+      if (refusedNow) return refusedNow;
       if (this.#member(room, user) === null) return refuse('NOT_FOUND', 'not a member');
+      const limited = actor === user ? this.#takeBudget(room, user) : null;
+      if (limited) return limited;
       const appended = await this.#append(room, actor, encodeUserLeft(id, actor, user), 4);
       if (isRefusal(appended)) return appended;
       this.#parts.notifications.roomRemoved(user, id, actor === user ? 'left' : 'kicked');
@@ -363,7 +373,9 @@ export class Rooms {
     level: Level,
     id = makeUuid(this.#parts.clock.now(), this.#parts.random.bytes(10)),
   ): Promise<Appended | Refusal> {
-    const { log, hub } = this.#parts;
+    const { log, hub, store } = this.#parts;
+    // What is answered when the store has it is not begun while the store is away.
+    if (level === 4 && this.#parts.ackLevel < 4) await store.check();
     const outcome = await new Promise<Appended | ErrorCode>((resolve) => {
       log.append(new PromisedAppend(room.id, from, bytes, level, id, resolve));
     });

@@ -18,6 +18,8 @@ interface Typist {
   isOn: boolean;
   toldAt: number;
   endsAt: number;
+  /** Switched on within the throttle and not told yet. */
+  isWaiting: boolean;
 }
 
 export class Typing {
@@ -37,9 +39,18 @@ export class Typing {
     const typist = this.#typists.get(key);
     if (typist !== undefined && now - typist.toldAt < throttleMs) {
       typist.endsAt = now + typingEndsAfterMs;
+      // Switched on again so soon: told when the throttle ends.
+      typist.isWaiting = !typist.isOn;
       return;
     }
-    this.#typists.set(key, { room, user, isOn: true, toldAt: now, endsAt: now + typingEndsAfterMs });
+    this.#typists.set(key, {
+      room,
+      user,
+      isOn: true,
+      isWaiting: false,
+      toldAt: now,
+      endsAt: now + typingEndsAfterMs,
+    });
     this.#log.publishToRoom(room, encodeTyping(room, user, true));
   }
 
@@ -47,6 +58,7 @@ export class Typing {
   stop(room: string, user: string): void {
     if (this.#typists.size === 0) return;
     const typist = this.#typists.get(keyOf(room, user));
+    if (typist !== undefined) typist.isWaiting = false;
     if (typist?.isOn) this.#end(typist);
   }
 
@@ -59,7 +71,9 @@ export class Typing {
     const now = this.#clock.now();
     for (const [key, typist] of this.#typists) {
       if (typist.isOn && typist.endsAt <= now) this.#end(typist);
-      if (!typist.isOn && typist.toldAt + throttleMs <= now) this.#typists.delete(key);
+      if (typist.isOn || typist.toldAt + throttleMs > now) continue;
+      this.#typists.delete(key);
+      if (typist.isWaiting) this.start(typist.room, typist.user);
     }
   }
 }

@@ -67,6 +67,11 @@ export class Users {
     return this.#states.get(id)?.sockets ?? noSockets;
   }
 
+  /** Users with a socket here. */
+  *online(): IterableIterator<string> {
+    for (const { id, sockets } of this.#states.values()) if (sockets.size > 0) yield id;
+  }
+
   opened(socket: Socket): void {
     const { user } = socket;
     // He may have been forgotten between the upgrade and the open.

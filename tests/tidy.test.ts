@@ -62,9 +62,8 @@ const importRules: ReadonlyArray<{
     says: 'core/ never imports gateway/',
   },
   {
-    who: (file) => within(file, 'gateway/') &&
-      !['gateway/main.ts', 'gateway/backends.ts'].includes(file) &&
-      !isTest(file),
+    who: (file) =>
+      within(file, 'gateway/') && !['gateway/main.ts', 'gateway/backends.ts'].includes(file) && !isTest(file),
     mayNot: (to, from) =>
       /^gateway\/(engine|log|store)\//.test(to) &&
       path.dirname(to) !== path.dirname(from) &&

@@ -386,10 +386,18 @@ export function encodeReaction(
   return finish();
 }
 
-export function encodeUserJoined(room: string, from: string | null, user: string, role: Role): Uint8Array {
-  beginEvent(7, eventOps.user_joined, room, from);
+/** `muted` stands behind the fields of the contract, for the processes, and only where it is true. */
+export function encodeUserJoined(
+  room: string,
+  from: string | null,
+  user: string,
+  role: Role,
+  muted = false,
+): Uint8Array {
+  beginEvent(muted ? 8 : 7, eventOps.user_joined, room, from);
   text(user);
   text(role);
+  if (muted) flag(true);
   return finish();
 }
 

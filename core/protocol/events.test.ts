@@ -33,7 +33,12 @@ const cases: [string, Uint8Array, Record<string, unknown>][] = [
   [
     'user_joined',
     encode.encodeUserJoined('room', null, 'bob', 'member'),
-    { op: 68, from: null, user: 'bob', role: 'member' },
+    { op: 68, from: null, user: 'bob', role: 'member', muted: false },
+  ],
+  [
+    'user_joined muted',
+    encode.encodeUserJoined('room', null, 'bob', 'member', true),
+    { op: 68, from: null, user: 'bob', role: 'member', muted: true },
   ],
   ['user_left', encode.encodeUserLeft('room', 'ada', 'bob'), { op: 69, from: 'ada', user: 'bob' }],
   [

@@ -46,6 +46,8 @@ export interface JoinedEvent extends EventBase {
   readonly from: string | null;
   readonly user: string;
   readonly role: Role;
+  /** A mute outlasts leaving. */
+  readonly muted: boolean;
 }
 
 export interface LeftEvent extends EventBase {
@@ -104,7 +106,7 @@ export function decodeEvent(bytes: Uint8Array): RoomEvent {
     case eventOps.reaction:
       return { op, seq, ts, room, from, target: a, emoji: b, on: c } as ReactionEvent;
     case eventOps.user_joined:
-      return { op, seq, ts, room, from, user: a, role: b } as JoinedEvent;
+      return { op, seq, ts, room, from, user: a, role: b, muted: c === true } as JoinedEvent;
     case eventOps.user_left:
       return { op, seq, ts, room, from, user: a } as LeftEvent;
     case eventOps.room_updated:

@@ -12,7 +12,7 @@ import type {
   WebSocketBehavior,
 } from 'uWebSockets.js';
 import { STATUS_CODES } from 'node:http';
-import { createServer } from 'node:net';
+import { connect, createServer } from 'node:net';
 import { env } from 'node:process';
 import { ConfigError } from '../config.ts';
 import type {
@@ -101,19 +101,23 @@ export async function startUws<Data>(
   const library = await loadLibrary();
   const app = createApp(library, options);
   const scheme = options.tls ? 'https' : 'http';
+  const door: Door<Data> = { handlers, holder: await openHolder(library), opened: null };
   app.ws<Slot<Data>>('/ws', {
-    ...socketBehavior(library, options, handlers),
+    ...socketBehavior(library, options, door),
     upgrade(res, req, context) {
-      if (isUpgrade(req)) answerUpgrade(handlers, res, req, context);
+      if (isUpgrade(req)) answerUpgrade(door, res, req, context);
       else req.setYield(true);
     },
   });
   // Here an upgrade of /ws is one that the library does not take for a WebSocket handshake.
   app.any('/*', (res, req) => {
-    if (isUpgrade(req) && req.getUrl() === '/ws') answerUpgrade(handlers, res, req, null);
+    if (isUpgrade(req) && req.getUrl() === '/ws') answerUpgrade(door, res, req, null);
     else answerRequest(options, handlers, scheme, res, req);
   });
-  let listening: us_listen_socket | null = await listen(app, options);
+  let listening: us_listen_socket | null = await listen(app, options).catch((error: unknown) => {
+    door.holder.close();
+    throw error;
+  });
   const port = library.us_socket_local_port(listening);
   let isStopped = false;
   return {
@@ -129,6 +133,7 @@ export async function startUws<Data>(
       if (isStopped) return;
       isStopped = true;
       listening = null;
+      door.holder.close();
       app.close();
     },
   };
@@ -161,8 +166,9 @@ function createApp(library: Library, { tls }: EngineOptions): TemplatedApp {
 function socketBehavior<Data>(
   library: Library,
   options: EngineOptions,
-  handlers: EngineHandlers<Data>,
+  door: Door<Data>,
 ): WebSocketBehavior<Slot<Data>> {
+  const { handlers } = door;
   const heard = (ws: WebSocket<Slot<Data>>) => {
     const { socket } = ws.getUserData();
     if (socket) handlers.onPong(socket);
@@ -179,7 +185,8 @@ function socketBehavior<Data>(
     open(ws) {
       const socket = new UwsSocket(ws);
       ws.getUserData().socket = socket;
-      handlers.onOpen(socket);
+      // Told by whoever upgrades, when that is over.
+      door.opened = socket;
     },
     message(ws, message, isBinary) {
       const { socket } = ws.getUserData();
@@ -212,7 +219,10 @@ interface ExclusiveListener {
 /** LIBUS_LISTEN_EXCLUSIVE_PORT: its types name it in an enum that is not there. */
 const exclusivePort = 1;
 
-async function listen(app: TemplatedApp, { host, port }: EngineOptions): Promise<us_listen_socket> {
+async function listen(
+  app: TemplatedApp,
+  { host, port }: Pick<EngineOptions, 'host' | 'port'>,
+): Promise<us_listen_socket> {
   // A port that the library has picked cannot be listened on again for a minute after its sockets were cut.
   const chosen = port === 0 ? await probePort(host, 0) : port;
   const listening = await new Promise<us_listen_socket | false>((resolve) => {
@@ -248,9 +258,60 @@ function queryOf(req: HttpRequest): string {
   return (req.getQuery() as string | undefined) ?? '';
 }
 
+/** What upgrades need. */
+interface Door<Data> {
+  readonly handlers: EngineHandlers<Data>;
+  readonly holder: Holder;
+  /** The socket that an upgrade under way has made. */
+  opened: UwsSocket<Data> | null;
+}
+
+/** Keeps the library's cork while a task runs, so that nobody else has it. */
+interface Holder {
+  hold(task: () => void): void;
+  close(): void;
+}
+
+/**
+ * An upgrade that is answered later must be made in `res.cork`, and must not have the cork: the library then looks for the
+ * end of an HTTP response in what has become a socket, and, by what happens to be in memory there, closes it (uWebSockets
+ * 1928, mended after the last version that loads on Node 20). There is one cork, so a request of our own, on a server
+ * that nobody else reaches, is never answered and has it meanwhile. The price is a write for each part of the handshake.
+ */
+async function openHolder(library: Library): Promise<Holder> {
+  const app = library.App();
+  const path = `/${crypto.randomUUID()}`;
+  const listening = await listen(app, { host: '127.0.0.1', port: 0 });
+  const client = connect(library.us_socket_local_port(listening), '127.0.0.1');
+  client.unref();
+  let held: HttpResponse | null = null;
+  await new Promise<void>((resolve, reject) => {
+    client.on('error', reject);
+    app.get(path, (res) => {
+      res.onAborted(() => {
+        held = null;
+      });
+      held = res;
+      resolve();
+    });
+    client.write(`GET ${path} HTTP/1.1\r\nHost: localhost\r\n\r\n`);
+  });
+  library.us_listen_socket_close(listening);
+  return {
+    hold(task) {
+      if (held === null) task();
+      else held.cork(task);
+    },
+    close() {
+      client.destroy();
+      app.close();
+    },
+  };
+}
+
 /** `context` is null where there is no handshake to accept. */
 function answerUpgrade<Data>(
-  handlers: EngineHandlers<Data>,
+  door: Door<Data>,
   res: HttpResponse,
   req: HttpRequest,
   context: us_socket_context_t | null,
@@ -261,29 +322,36 @@ function answerUpgrade<Data>(
   res.onAborted(() => {
     isAborted = true;
   });
-  const finish = (answer: UpgradeAnswer<Data>): void => {
-    if (isAborted) return;
+  const refuse = (status: number, headers: Readonly<Record<string, string>>, body: string) => {
     res.cork(() => {
-      if (!answer.accept) {
-        writeHead(res, answer.status, Object.entries(answer.headers));
-        res.end(answer.body);
-      } else if (context === null) {
-        writeHead(res, 400, []);
-        res.end('not a WebSocket handshake');
-      } else {
-        const slot: Slot<Data> = { data: answer.data, address, socket: null };
-        // No extension is passed on, so none is agreed to.
-        res.upgrade(slot, headers.get('sec-websocket-key') ?? '', answer.protocol ?? '', '', context);
-      }
+      writeHead(res, status, Object.entries(headers));
+      res.end(body);
     });
   };
-  const answer = handlers.onUpgrade({
+  const finish = (answer: UpgradeAnswer<Data>): void => {
+    if (isAborted) return;
+    if (!answer.accept) return refuse(answer.status, answer.headers, answer.body);
+    if (context === null) return refuse(400, {}, 'not a WebSocket handshake');
+    const slot: Slot<Data> = { data: answer.data, address, socket: null };
+    const key = headers.get('sec-websocket-key') ?? '';
+    door.opened = null;
+    // No extension is passed on, so none is agreed to.
+    const upgrade = () => res.upgrade(slot, key, answer.protocol ?? '', '', context);
+    door.holder.hold(() => void res.cork(upgrade));
+    if (door.opened !== null) door.handlers.onOpen(door.opened);
+  };
+  const answer = door.handlers.onUpgrade({
     address,
     query: queryOf(req),
     header: (name) => headers.get(name) ?? null,
   });
-  if (answer instanceof Promise) answer.then(finish, () => finish(fault));
-  else finish(answer);
+  if (!(answer instanceof Promise)) return finish(answer);
+  // In a turn of its own: what a promise continues may run within the handler of another request, where the library would
+  // take that one for upgraded.
+  answer.then(
+    (late) => setImmediate(finish, late),
+    () => setImmediate(finish, fault),
+  );
 }
 
 const fault = { accept: false, status: 500, headers: {}, body: '' } as const;

@@ -83,7 +83,7 @@ export function messageRoutes({ store, rooms, clock, random }: HttpParts): Route
   }: Call<Static<typeof MessagePath>, unknown, unknown, Verified>) {
     const access = await rooms.access(caller.user, params.room);
     if (isRefusal(access)) return access;
-    const message = await store.target(params.room, params.seq);
+    const message = await rooms.message(params.room, params.seq);
     if (message === null) return refuse('NOT_FOUND', 'no such message');
     const receipts = await leaveOut(message.from, params.room, params.seq);
     return { status: 200, body: { ...receipts, receipts: receipts.receipts.map(toReceiptBody) } };

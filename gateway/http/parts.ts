@@ -15,7 +15,7 @@ export interface HttpParts {
   readonly auth: Auth;
   readonly rooms: Pick<
     Rooms,
-    'access' | 'create' | 'send' | 'history' | 'setMember' | 'removeMember' | 'update' | 'heads'
+    'access' | 'message' | 'create' | 'send' | 'history' | 'setMember' | 'removeMember' | 'update' | 'heads'
   >;
   /** Statuses in the order asked for. */
   readonly presence: { statuses(users: readonly string[]): Promise<readonly Status[]> };

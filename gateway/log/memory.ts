@@ -74,6 +74,8 @@ export class MemoryLog implements Log {
   readonly #heads = new Map<string, MemoryHead>();
   /** Rooms whose head was dropped after a failed commit: the listener is told to compare. */
   readonly #doubtful = new Set<string>();
+  /** Rooms that were left while a batch was under way. */
+  readonly #left = new Set<string>();
   #waiting: Append[] = [];
   #waitingBytes = 0;
   #isCommitting = false;
@@ -125,6 +127,8 @@ export class MemoryLog implements Log {
       if (committed) this.#publish(committed);
     }
     this.#isCommitting = false;
+    for (const room of this.#left) this.#heads.delete(room);
+    this.#left.clear();
     for (const resolve of this.#idle.splice(0)) resolve();
   }
 
@@ -269,13 +273,15 @@ export class MemoryLog implements Log {
     }
   }
 
-  async subscribeRoom(_room: string): Promise<void> {
+  async subscribeRoom(room: string): Promise<void> {
+    this.#left.delete(room);
     // Everything this process appends reaches its own listener anyway.
   }
 
   unsubscribeRoom(room: string): void {
-    // A batch under way still needs its head; then it stays until the room is left the next time.
-    if (!this.#isCommitting && this.#waiting.length === 0) this.#heads.delete(room);
+    // A batch under way still needs its head.
+    if (this.#isCommitting || this.#waiting.length > 0) this.#left.add(room);
+    else this.#heads.delete(room);
   }
 
   subscribeUser(_user: string): void {

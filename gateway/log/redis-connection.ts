@@ -52,9 +52,10 @@ export class RedisConnection {
     commands: Redis | Cluster,
     channels: Redis | Cluster,
     syncing: Redis | null,
+    syncKey: string,
     logger: Logger,
   ) {
-    this.sync = syncing === null ? null : new RedisSync(syncing);
+    this.sync = syncing === null ? null : new RedisSync(syncing, syncKey);
     this.facts = facts;
     this.#commands = commands;
     this.#channels = channels;
@@ -71,7 +72,12 @@ export class RedisConnection {
   }
 
   /** Connects and reads the server's settings. StoreStartError, in one line, where it cannot serve. */
-  static async open(url: string, random: Random, logger: Logger): Promise<RedisConnection> {
+  static async open(
+    url: string,
+    random: Random,
+    logger: Logger,
+    syncKey = 'parley:sync',
+  ): Promise<RedisConnection> {
     const options = connectionOptions(random);
     const probe = new Redis(url, { ...options, lazyConnect: true, retryStrategy: () => null });
     probe.on('error', () => {
@@ -84,7 +90,7 @@ export class RedisConnection {
       const channels = await connect(url, options, facts.isCluster);
       const isWaited = facts.hasWaitAof && !facts.isSynced && !facts.isCluster;
       const syncing = isWaited ? await connectOne(url, options) : null;
-      return new RedisConnection(facts, commands, channels, syncing, logger);
+      return new RedisConnection(facts, commands, channels, syncing, syncKey, logger);
     } catch (error) {
       if (error instanceof StoreStartError) throw error;
       const reason = (error as Error).message.split('\n')[0];
@@ -120,7 +126,10 @@ export class RedisConnection {
     return this.facts.isCluster ? 'SPUBLISH' : 'PUBLISH';
   }
 
-  /** Settles when the server has confirmed it; where there is no connection, when there is one again. */
+  /**
+   * Settles when the server has confirmed it. Rejects where there is no connection; the channel is then subscribed when
+   * there is one again, unless it is unsubscribed before.
+   */
   async subscribe(channel: string): Promise<void> {
     this.#subscribed.add(channel);
     await this.#subscribeNow([channel]);

@@ -31,6 +31,8 @@ export class RedisKeys {
   readonly gateways: string;
   /** Processes whose users are in the roster: a sorted set by the time they last said that they live. */
   readonly presentServers: string;
+  /** Written before each wait for the disk. */
+  readonly sync: string;
   /** Channel of what processes tell each other; tagged, as a sharded channel needs a slot. */
   readonly controlChannel: string;
   readonly shards: readonly ShardKeys[];
@@ -41,6 +43,7 @@ export class RedisKeys {
     this.shardCount = `${keyPrefix}:shards`;
     this.gateways = `${keyPrefix}:gateways`;
     this.presentServers = `${keyPrefix}:present-servers`;
+    this.sync = `${keyPrefix}:sync`;
     this.controlChannel = `${keyPrefix}:control`;
     this.shards = Array.from({ length: shards }, (_, index) => shardKeys(keyPrefix, index));
   }

@@ -3,8 +3,6 @@
 
 import type { Redis } from 'ioredis';
 
-/** Written before each wait; what it holds means nothing. */
-const syncKey = 'parley:sync';
 /** A wait that takes longer counts as failed. */
 const waitMs = 2500;
 
@@ -16,12 +14,15 @@ interface Waiter {
 
 export class RedisSync {
   readonly #redis: Redis;
+  readonly #key: string;
   #generation = 0;
   #waiting: Waiter[] = [];
   #isWaiting = false;
 
-  constructor(redis: Redis) {
+  /** `key` is written before each wait; what it holds means nothing. */
+  constructor(redis: Redis, key: string) {
     this.#redis = redis;
+    this.#key = key;
     redis.on('close', () => this.#generation++);
   }
 
@@ -59,7 +60,7 @@ export class RedisSync {
   async #sync(): Promise<Error | null> {
     try {
       // A write of this connection's own, as WAITAOF waits for nothing else.
-      const written = this.#redis.set(syncKey, 1);
+      const written = this.#redis.set(this.#key, 1);
       const [fsynced] = (await this.#redis.call('WAITAOF', 1, 0, waitMs)) as [number, number];
       await written;
       // It also answers when the time is over.

@@ -29,6 +29,8 @@ const retryPauseMs = 50;
 const probeMs = 2000;
 /** How often the committed mark is read while somebody waits for it. */
 const committedPollMs = 1000;
+/** Level 4 is waited for at most so long. */
+const committedWaitMs = 10_000;
 /** An id made this long after a shard was adopted cannot have been appended before; twice the clocks' tolerance. */
 const adoptionDoubtMs = idAheadMsMax * 2;
 /** How long a log that closes waits for what is under way. */
@@ -87,6 +89,7 @@ interface WalPlace {
 interface Committing {
   readonly place: WalPlace;
   readonly entry: Append;
+  readonly until: number;
   readonly settle: () => void;
 }
 
@@ -347,6 +350,7 @@ export class RedisLog implements Log {
         this.#whenCommitted(queue, {
           place,
           entry,
+          until: this.#parts.clock.now() + committedWaitMs,
           settle: () => entry.settle(seq, ts, 4, outcome === 'repeated'),
         });
     });
@@ -373,6 +377,15 @@ export class RedisLog implements Log {
     }
     queue.committing.push(waiter);
     if (!queue.isWatchingCommits) void this.#watchCommits(queue);
+  }
+
+  /** Whoever waits too long is told; the event is in the log, and a repeat with its id waits again. */
+  #failLate(queue: ShardQueue): void {
+    const now = this.#parts.clock.now();
+    const late = queue.committing.filter(({ until }) => until <= now);
+    if (late.length === 0) return;
+    queue.committing = queue.committing.filter(({ until }) => until > now);
+    for (const { entry } of late) entry.fail('UNAVAILABLE');
   }
 
   /** Listens for the committed mark, and reads it each second, for as long as somebody waits for it. */
@@ -402,6 +415,7 @@ export class RedisLog implements Log {
       } catch (err) {
         logger.debug({ err, shard: queue.shard }, 'the committed mark could not be read');
       }
+      this.#failLate(queue);
       if (queue.committing.length > 0)
         await new Promise<void>((resolve) => clock.after(committedPollMs, resolve));
     }
@@ -482,9 +496,16 @@ export class RedisLog implements Log {
     const field = `miss:${room}`;
     await connection.call('HSETNX', meta, field, Buffer.from(random.bytes(8)).toString('hex'));
     const nonce = await connection.call('HGET', meta, field);
-    const head = nonce === null ? null : await this.#seed(room, String(nonce));
-    if (head === null && nonce !== null) await connection.call('HDEL', meta, field);
-    return head;
+    // Another process has seeded it between the two calls.
+    if (nonce === null) return this.open(room);
+    let head: Head | null = null;
+    try {
+      head = await this.#seed(room, String(nonce));
+      return head;
+    } finally {
+      // A room that does not exist, or cannot be read now, leaves nothing behind.
+      if (head === null) await connection.call('HDEL', meta, field);
+    }
   }
 
   /**
@@ -567,7 +588,7 @@ export class RedisLog implements Log {
     try {
       await this.#parts.connection.subscribe(this.#parts.keys.roomChannel(room));
     } catch (error) {
-      this.#rooms.delete(room);
+      this.unsubscribeRoom(room);
       throw asUnavailable(error);
     }
   }

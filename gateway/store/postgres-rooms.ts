@@ -47,6 +47,8 @@ const directSql = `SELECT ${roomColumns}
       = CASE WHEN $1 = $2 THEN 1 ELSE 2 END
   ORDER BY r.created_at, r.id LIMIT 1`;
 
+const mutedSql = 'SELECT is_muted AS muted FROM room_members WHERE room = $1 AND user_id = $2';
+
 const membershipsSql = `SELECT m.user_id AS user, ${memberColumns} FROM room_members m
   WHERE m.room = $1 AND m.user_id = ANY($2::text[]) AND m.left_at IS NULL`;
 
@@ -88,6 +90,10 @@ export function roomMethods(db: Queries) {
     async directRoom(first: string, second: string): Promise<Room | null> {
       const [row] = await db.query<Room>(directSql, [first, second]);
       return row ?? null;
+    },
+    async isMuted(room: string, user: string): Promise<boolean> {
+      const [row] = await db.query<{ muted: boolean }>(mutedSql, [room, user]);
+      return row?.muted === true;
     },
     async memberships(room: string, users: readonly string[]): Promise<ReadonlyMap<string, Member>> {
       if (users.length === 0) return new Map();

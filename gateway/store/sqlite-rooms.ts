@@ -57,6 +57,9 @@ export function prepareRooms(db: Database) {
      FROM room_members m LEFT JOIN users u ON u.id = m.user
      WHERE m.room = ? AND m.left_at IS NULL AND m.user > ? ORDER BY m.user LIMIT ?`,
   );
+  const selectMuted = db.prepare<{ muted: number }, [string, string]>(
+    'SELECT muted FROM room_members WHERE room = ? AND user = ?',
+  );
   const countMembers = db.prepare<{ count: number }, [string]>(
     'SELECT count(*) AS count FROM room_members WHERE room = ? AND left_at IS NULL',
   );
@@ -102,6 +105,9 @@ export function prepareRooms(db: Database) {
     directRoom(first: string, second: string): Room | null {
       const row = selectDirectRoom.get(first, second, first === second ? 1 : 2);
       return row === null ? null : toRoom(row);
+    },
+    isMuted(room: string, user: string): boolean {
+      return selectMuted.get(room, user)?.muted === 1;
     },
     memberships(room: string, users: readonly string[]): ReadonlyMap<string, Member> {
       const found = new Map<string, Member>();

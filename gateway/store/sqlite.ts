@@ -61,6 +61,7 @@ function makeStore(writer: Thread, reader: Thread): Store {
     room: (id) => reader.call('room', id),
     directRoom: (first, second) => reader.call('directRoom', first, second),
     memberships: (room, users) => reader.call('memberships', room, users),
+    isMuted: (room, user) => reader.call('isMuted', room, user),
     members: (room, after, limit) => reader.call('members', room, after, limit),
     memberCount: (room) => reader.call('memberCount', room),
     memberIds: (room, limit) => reader.call('memberIds', room, limit),

@@ -216,6 +216,8 @@ export interface Store {
   directRoom(first: string, second: string): Promise<Room | null>;
   /** The membership of each user asked for; those who are no members are absent. */
   memberships(room: string, users: readonly string[]): Promise<ReadonlyMap<string, Member>>;
+  /** Whether a member, or one who has left, is muted. */
+  isMuted(room: string, user: string): Promise<boolean>;
   /** Members with their profiles, by user id, those after `after`. */
   members(room: string, after: string | null, limit: number): Promise<readonly MemberProfile[]>;
   memberCount(room: string): Promise<number>;

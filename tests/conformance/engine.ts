@@ -265,6 +265,27 @@ export function engineConformance(name: string, start: StartEngine): void {
         assert.equal(server.upgrades[0]?.header('authorization'), `Bearer ${token}`);
       });
 
+      test('that is answered later makes a socket that stays', async () => {
+        const server = await startServer();
+        server.answer = async ({ query }) => {
+          await new Promise<void>((resolve) => setImmediate(resolve));
+          return { accept: true, data: { name: query }, protocol: 'one' };
+        };
+        server.onMessage = (handle, message) => void handle.send(bytesOf(`echo ${textOf(message)}`));
+        const sockets = await Promise.all(
+          Array.from({ length: 50 }, (_, i) => server.open(`${i}`, { 'Sec-WebSocket-Protocol': 'one' })),
+        );
+        for (const [client, handle] of sockets) {
+          handle.send(bytesOf('welcome'));
+          client.sendBinary(bytesOf('x'.repeat(1000)));
+        }
+        for (const [client] of sockets) {
+          await client.until(() => client.messages.length === 2 || client.isGone, 'the echo');
+          assert.deepEqual(client.messages, ['welcome', `echo ${'x'.repeat(1000)}`]);
+        }
+        assert.equal(server.closes.length, 0);
+      });
+
       test('of a client that goes away meanwhile opens nothing that stays open', async () => {
         const server = await startServer();
         const resolves: ((answer: UpgradeAnswer<Data>) => void)[] = [];
@@ -575,6 +596,32 @@ export function engineConformance(name: string, start: StartEngine): void {
       }
     });
 
+    test('a reader that reads on in the turn of its cut gets nothing after what was dropped', async () => {
+      const server = await startServer({ backlogBytesMax: mebibyte });
+      for (let round = 0; round < 10; round++) {
+        const [client, handle] = await server.open(`slow-${round}`);
+        client.pause();
+        let count = 0;
+        const numbered = () => {
+          const payload = new Uint8Array(20_000);
+          new DataView(payload.buffer).setUint32(0, count++);
+          return payload;
+        };
+        server.onWritable = () => void handle.send(numbered());
+        while (handle.send(numbered()) !== 'dropped');
+        const dropped = count - 1;
+        client.resume();
+        handle.send(numbered());
+        await client.until(() => client.isGone && server.codesOf(handle).length > 0, 'the cut');
+        const numbers = client.seen.map((each) => (each.kind === 'binary' ? each.bytes.readUInt32BE(0) : -1));
+        assert.deepEqual(
+          numbers,
+          numbers.map((_, i) => i),
+        );
+        assert.ok(numbers.length <= dropped);
+      }
+    });
+
     describe('the close', () => {
       test('reaches the peer with code and reason, after what was sent and published before', async () => {
         const server = await startServer();
@@ -809,6 +856,37 @@ export function engineConformance(name: string, start: StartEngine): void {
           assert.deepEqual(valuesOf(answer, 'content-length'), ['8']);
           assert.deepEqual(valuesOf(answer, 'x-answer'), ['yes']);
           assert.equal(answer.body, method === 'GET' ? 'the body' : '');
+        }
+      });
+
+      test('refuses a body above the limit that does not tell its length', async () => {
+        const server = await startServer({ bodyBytesMax: 1000 });
+        let isHandled = false;
+        server.onRequest = async (request) => {
+          await request.text();
+          isHandled = true;
+          return new Response('read');
+        };
+        const part = `100\r\n${'x'.repeat(256)}\r\n`;
+        const client = server.http();
+        const answer = client.request('POST', '/', {
+          headers: { 'Transfer-Encoding': 'chunked' },
+          body: `${part.repeat(8)}0\r\n\r\n`,
+        });
+        const status = await answer.then(
+          (each) => each.status,
+          () => 413,
+        );
+        assert.equal(status, 413);
+        assert.equal(isHandled, false);
+      });
+
+      test('tells the length once, also where the answer has told it', async () => {
+        const server = await startServer();
+        server.onRequest = () => new Response('body', { headers: { 'Content-Length': '4' } });
+        const client = server.http();
+        for (const method of ['GET', 'HEAD']) {
+          assert.deepEqual(valuesOf(await client.request(method, '/'), 'content-length'), ['4']);
         }
       });
 

@@ -65,6 +65,8 @@ export function check({ room, histories, rows, senders, followers, losses }: Evi
       else say(`history has ${seq} after ${before[1]}`);
     }
     if (before !== null && (event[2] as number) < (before[2] as number)) say(`ts goes back at ${seq}`);
+    // Nothing of the epoch before was stored.
+    if (before === null && event[0] === reply.epoch_started) ends.push({ last: 0, next: seq });
     before = event;
     bySeq.set(seq, event);
     if (event[0] !== reply.message) continue;

@@ -309,8 +309,7 @@ function environment(redis: RedisServer, postgres: PostgresServer, serverId: str
     SERVER_ID: serverId,
     LOG_SHARDS: String(logShards),
     HEARTBEAT_MS: '2000',
-    DRAIN_SECONDS: '3',
-    LOG_LEVEL: 'info',
+    DRAIN_SECONDS: '14',
   };
 }
 

@@ -253,6 +253,29 @@ describe('members that others add and remove', () => {
     await say(bobs, room, 'after');
   });
 
+  test('muted: leaving and joining again does not end it, not for a moment', async () => {
+    const room = await makeRoom(gateway, ada, [bob], { public: true });
+    await follow(adas, room);
+    await expectHttp(200, http(gateway, ada, 'PUT', `/v1/rooms/${room}/members/${bob.id}`, { muted: true }));
+    const phone = await open(gateway, bob);
+    await bobs.ok(op.leave_room, room);
+    const joining = bobs.ok(op.join_room, room);
+    await adas.next((frame) => frame[0] === reply.user_joined && frame[3] === room);
+    expect((await trySend(phone, room))[2]).toBe('FORBIDDEN');
+    await joining;
+    expect((await trySend(bobs, room))[2]).toBe('FORBIDDEN');
+    phone.terminate();
+  });
+
+  test('archived: nothing is deleted and nobody is added', async () => {
+    const room = await makeRoom(gateway, ada, [bob]);
+    await follow(bobs, room);
+    const { seq } = await say(bobs, room, 'kept');
+    await expectHttp(200, http(gateway, ada, 'PATCH', `/v1/rooms/${room}`, { archived: true }));
+    expect(await bobs.refusal(op.delete_message, room, seq)).toBe('FORBIDDEN');
+    expect((await http(gateway, ada, 'PUT', `/v1/rooms/${room}/members/${eve.id}`, {})).status).toBe(403);
+  });
+
   test('a change of role is told to the room as room_updated', async () => {
     const room = await makeRoom(gateway, ada, [bob]);
     await follow(adas, room);

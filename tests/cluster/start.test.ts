@@ -1,0 +1,100 @@
+// What stops the start of a process of a cluster: one line on stderr that names the setting, and an exit code that is
+// not 0.
+
+import { afterAll, beforeAll, expect, setDefaultTimeout, test } from 'bun:test';
+import { freePort, makeFolder, spawnGateway, startGateway } from '../gateway.ts';
+import { type PostgresServer, startPostgres } from '../postgres.ts';
+import { type RedisServer, startRedis } from '../redis.ts';
+import { within } from '../socket.ts';
+
+setDefaultTimeout(60_000);
+
+let redis: RedisServer;
+let evicting: RedisServer;
+let locked: RedisServer;
+let postgres: PostgresServer;
+
+beforeAll(async () => {
+  [redis, evicting, locked, postgres] = await Promise.all([
+    startRedis({ fsync: 'off' }),
+    startRedis({ fsync: 'off', settings: { maxmemory: '100mb', 'maxmemory-policy': 'allkeys-lru' } }),
+    startRedis({ fsync: 'off', password: 'right' }),
+    startPostgres(),
+  ]);
+});
+
+afterAll(async () => {
+  await Promise.all([redis.close(), evicting.close(), locked.close(), postgres.close()]);
+});
+
+/** The one line with which the process ends. */
+async function refusal(env: Record<string, string>): Promise<string> {
+  const child = spawnGateway({
+    PORT: String(await freePort()),
+    DATA_DIR: makeFolder(),
+    REDIS_URL: redis.url,
+    DATABASE_URL: postgres.url,
+    ...env,
+  });
+  const code = await within(
+    child.exited,
+    () => `the end of the process: ${child.stdout}${child.stderr}`,
+    20_000,
+  );
+  expect(code).toBeGreaterThan(0);
+  expect(code).toBeLessThan(128);
+  expect(child.stderr.trim().split('\n')).toHaveLength(1);
+  return child.stderr.trim();
+}
+
+test('a REDIS_URL that leads nowhere', async () => {
+  expect(await refusal({ REDIS_URL: `redis://127.0.0.1:${await freePort()}` })).toContain('REDIS_URL');
+});
+
+test('a REDIS_URL that leads to something else', async () => {
+  expect(await refusal({ REDIS_URL: `redis://127.0.0.1:${postgres.port}` })).toContain('REDIS_URL');
+});
+
+test('a wrong password, which is not repeated', async () => {
+  const line = await refusal({ REDIS_URL: `redis://:wrongpassword@127.0.0.1:${locked.port}` });
+  expect(line).toContain('REDIS_URL');
+  expect(line).not.toContain('wrongpassword');
+});
+
+test('no password where one is needed', async () => {
+  expect(await refusal({ REDIS_URL: `redis://127.0.0.1:${locked.port}` })).toContain('REDIS_URL');
+});
+
+test('a Redis that evicts what is not stored yet', async () => {
+  const line = await refusal({ REDIS_URL: evicting.url });
+  expect(line).toContain('allkeys-lru');
+  expect(line).toContain('noeviction');
+});
+
+test('LOG_SHARDS other than the log’s', async () => {
+  const settings = { REDIS_URL: redis.url, DATABASE_URL: postgres.url, LOG_SHARDS: '16' };
+  const gateway = await startGateway(settings);
+  const line = await refusal({ LOG_SHARDS: '32' });
+  expect(line).toContain('LOG_SHARDS');
+  expect(line).toContain('16');
+  // Of another prefix it may be another.
+  await (await startGateway({ ...settings, LOG_SHARDS: '32', KEY_PREFIX: 'other' })).close();
+  await gateway.close();
+});
+
+test('a DATABASE_URL that leads nowhere, or to no database, or is missing', async () => {
+  const nowhere = `postgres://postgres@127.0.0.1:${await freePort()}/parley`;
+  for (const url of [nowhere, postgres.url.replace('/parley', '/missing'), '']) {
+    expect(await refusal({ DATABASE_URL: url })).toContain('DATABASE_URL');
+  }
+});
+
+test('with the right ones it starts', async () => {
+  const gateway = await startGateway({
+    REDIS_URL: locked.url,
+    DATABASE_URL: postgres.url,
+    KEY_PREFIX: 'locked',
+  });
+  expect(gateway.stderr).toBe('');
+  await gateway.close();
+});
