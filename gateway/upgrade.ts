@@ -16,7 +16,7 @@ import { Socket, type SocketParts } from './socket.ts';
 import type { Users } from './users.ts';
 
 /** The only subprotocol spoken. */
-export const subprotocol = 'parley.v1';
+const subprotocol = 'parley.v1';
 /** Addresses whose rate is remembered. */
 const addressesMax = 100_000;
 

@@ -26,8 +26,8 @@ export const Uint = Type.Integer({
   maximum: integerMax,
   description: 'an integer from 0 to 2^53-1',
 });
-export const Rid = Type.Integer({ minimum: 0, maximum: ridMax, description: 'a uint32' });
-export const MessageId = Type.Uint8Array({
+const Rid = Type.Integer({ minimum: 0, maximum: ridMax, description: 'a uint32' });
+const MessageId = Type.Uint8Array({
   minByteLength: messageIdBytes,
   maxByteLength: messageIdBytes,
   description: '16 bytes',

@@ -41,4 +41,3 @@ export const ephemeralOps = { typing: 96, receipts: 97, presence: 98, notificati
 
 export type ClientOpName = keyof typeof clientOps;
 export type EventOpName = keyof typeof eventOps;
-export type EventOp = (typeof eventOps)[EventOpName];

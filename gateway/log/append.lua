@@ -1,7 +1,8 @@
 -- Appends a batch of events of one shard: dedupes, numbers, stamps, keeps, publishes. All reads come before the first
--- write, since a script that fails halfway keeps what it wrote. The text is preceded by `local RUN = '…'`, the run_id
--- of the very server it was loaded into: after a restart, a failover or a move of the slot the script is not there, so
--- no append can reach a server whose heads were not found valid.
+-- write, since a script that fails halfway keeps what it wrote. The text is preceded by `local RUN, INCARNATION = …`.
+-- RUN is the run_id of the very server it was loaded into: after a restart, a failover or a move of the slot the script
+-- is not there, so no append can reach a server whose heads were not found valid. INCARNATION is the one that the caller
+-- knows: where the log lost everything on a server that went on, whoever comes second finds out as well.
 --
 -- KEYS  1 heads (hash: room -> epoch, seq, ts, committed seq, messages as '>ddddd')
 --       2 meta  (hash: run, since, incarnation, inherited, wal_bytes, wal_events, buckets, committed, miss:ROOM)
@@ -9,7 +10,7 @@
 --       in a cluster then the two parts of recent of each room, so that none of them is away
 -- ARGV  1 start of the shard's keys, 2 WAL_MAX_BYTES, 3 RECENT_BYTES, 4 DEDUPE_SECONDS, 5 PUBLISH or SPUBLISH,
 --       6 nonce for misses, then for each entry: room, id (16 bytes), from, frame
--- Answers {'invalid'}: another server's heads; adopt first. {'full'}: the wal is at its bound.
+-- Answers {'invalid'}: another server's heads, or another incarnation; adopt first. {'full'}: the wal is at its bound.
 --         {'missing', room, nonce, …}: these rooms have no head; seed them first. Nothing was written but the nonces.
 --         {'ok', wal id, incarnation, packed}: for each entry '>BI8I8': 0 new, 1 repeated, 2 another user's id; seq; ts.
 
@@ -19,7 +20,7 @@ local firstArg = 7
 local count = (#ARGV - firstArg + 1) / 4
 
 local state = redis.call('HMGET', meta, 'run', 'wal_bytes', 'wal_events', 'buckets', 'incarnation')
-if state[1] ~= RUN then return {'invalid'} end
+if state[1] ~= RUN or state[5] ~= INCARNATION then return {'invalid'} end
 local walBytes = tonumber(state[2]) or 0
 local walEvents = tonumber(state[3]) or 0
 -- The second bound keeps the jump of a new epoch (2^26) beyond every number that was given.

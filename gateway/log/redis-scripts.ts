@@ -119,7 +119,7 @@ export class RedisScripts {
     return this.#keys.shards[shard] as ShardKeys;
   }
 
-  /** Runs a bound script; once more where the server turned out to be another one. */
+  /** Runs a bound script; once more where the server, or what it has, turned out to be another one. */
   async #runBound(
     shard: number,
     name: 'append' | 'heads' | 'seed',
@@ -135,6 +135,7 @@ export class RedisScripts {
           keys.length,
           ...keys,
           ...args,
+          bound.incarnation,
         )) as unknown[];
         if (String(answer[0]) !== 'invalid') return answer;
         if (attempt > 2) throw new Error('the shard stays invalid');
@@ -166,7 +167,9 @@ export class RedisScripts {
     const salt = Buffer.from(this.#random.bytes(8)).toString('hex');
     const bind = (text: string) =>
       script(
-        `if #ARGV == 0 then return 'loaded' end -- ${salt}\nlocal RUN = '${runId}.${this.#generation}'\n${text}`,
+        `if #ARGV == 0 then return 'loaded' end -- ${salt}
+local RUN, INCARNATION = '${runId}.${this.#generation}', table.remove(ARGV)
+${text}`,
       );
     const [append, heads, seed] = [bind(appendText), bind(headsText), bind(seedText)];
     const adopt = bind(adoptText);
@@ -174,7 +177,9 @@ export class RedisScripts {
     for (const { text } of [append, heads, seed]) await this.#connection.call('EVAL', text, 1, meta);
     if ((await this.#runId(meta)) !== runId) throw new Error('the shard has moved to another server');
     const keys = [headsKey, meta, headsAside, wal];
-    const answer = (await this.#connection.call('EVAL', adopt.text, keys.length, ...keys, salt)) as Buffer[];
+    // The last argument is what the bound scripts know; this one makes it.
+    const args = [salt, ''];
+    const answer = (await this.#connection.call('EVAL', adopt.text, keys.length, ...keys, ...args)) as Buffer[];
     const [since, incarnation, inherited] = answer.map(String) as [string, string, string];
     const bound = { since: Number(since), incarnation, inherited, append, heads, seed };
     this.#bound[shard] = bound;

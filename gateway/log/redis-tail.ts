@@ -11,7 +11,7 @@ import type { RedisScripts } from './redis-scripts.ts';
 import type { Tail, TailBatch } from './tail.ts';
 
 /** A lease that is not renewed passes on after this long. */
-export const leaseMs = 5000;
+const leaseMs = 5000;
 /** Entries read at once; each may hold a whole batch of appends. */
 const entriesRead = 16;
 /** Heads looked at in one step of a sweep. */

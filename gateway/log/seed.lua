@@ -1,4 +1,4 @@
--- Gives a room its head from what the store has reserved. `local RUN = '…'` precedes the text.
+-- Gives a room its head from what the store has reserved. `local RUN, INCARNATION = …` precedes the text.
 --
 -- KEYS  1 heads, 2 meta, 3 wal, 4 heads put aside
 -- ARGV  1 start of the shard's keys, 2 PUBLISH or SPUBLISH, 3 room, 4 nonce of the miss, 5 incarnation the reservation
@@ -8,7 +8,7 @@
 local heads, meta, wal = KEYS[1], KEYS[2], KEYS[3]
 local prefix, publish, room = ARGV[1], ARGV[2], ARGV[3]
 local state = redis.call('HMGET', meta, 'run', 'incarnation', 'miss:' .. room, 'wal_bytes', 'wal_events')
-if state[1] ~= RUN then return {'invalid'} end
+if state[1] ~= RUN or state[2] ~= INCARNATION then return {'invalid'} end
 local head = redis.call('HGET', heads, room)
 if head then return {'ok', head} end
 if state[2] ~= ARGV[5] or state[3] ~= ARGV[4] then return {'stale'} end
