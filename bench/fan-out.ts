@@ -1,14 +1,15 @@
 // The question: what does a delivery cost in one room of many sockets, beside the bare engine in the same run?
 // The command: npm run bench (-- --quick for a first look, -- --help for the rest). Linux, loopback only.
 // The meaning: `us` is CPU of the server process, all threads, per delivery; judge by the ratio, not by the absolute
-// numbers. Runs are pairs, bare and Parley one after the other in fresh processes, the order reversed each round.
+// numbers. Runs are pairs, bare and Parley one after the other in fresh processes, the order reversed each round. On
+// either engine: Parley on Node commits to a Postgres beside it, whose CPU is not counted.
 
 import { mkdirSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join, relative } from 'node:path';
 import { parseArgs } from 'node:util';
-import { describeCommit, describeMachine, loadAverage } from './machine.ts';
-import { type ServerName, SwarmProcess, startServer } from './processes.ts';
+import { describeCommit, describeMachine, loadAverage, residentBytes } from './machine.ts';
+import { type EngineName, type ServerName, SwarmProcess, startServer } from './processes.ts';
 import {
   type Comparison,
   compare,
@@ -42,6 +43,7 @@ const help = `What a delivery costs in one room, beside the bare engine.
   --sockets N         sockets in the room, 2 to 10000 (1000)
   --in-flight N,NxM   messages in flight, a shape each; from as many sockets, or from M (1,64)
   --bytes N           payload (100)
+  --engine NAME,NAME  bun, uws or both (bun)
   --only NAME         bare or parley alone: no comparison
   --cpu-prof DIR      CPU profiles of the servers
   --out FILE          where the JSON goes (bench/results/DATE-fan-out.json; quick: bench/results/tmp/)`;
@@ -53,6 +55,7 @@ interface Options {
   readonly sockets: number;
   readonly shapes: readonly Shape[];
   readonly bytes: number;
+  readonly engines: readonly EngineName[];
   readonly servers: readonly ServerName[];
   readonly profileDir: string | null;
   readonly isQuick: boolean;
@@ -64,8 +67,14 @@ interface Shape {
   readonly senders: number;
 }
 
+/** A run, and what its server's memory grew by for each socket while it let them in. */
+interface EngineRun extends Run {
+  readonly socketBytes: number;
+}
+
 interface ShapeResult extends Shape {
-  readonly runs: Readonly<Record<ServerName, Run[]>>;
+  readonly engine: EngineName;
+  readonly runs: Readonly<Record<ServerName, EngineRun[]>>;
 }
 
 function fail(message: string): never {
@@ -99,6 +108,7 @@ function readOptions(): Options {
       sockets: text,
       'in-flight': text,
       bytes: text,
+      engine: text,
       only: text,
       'cpu-prof': text,
       out: text,
@@ -117,6 +127,10 @@ function readOptions(): Options {
   ) => readNumber(name, values[name] ?? String(usual), min, max);
   const { only } = values;
   if (only !== undefined && only !== 'bare' && only !== 'parley') fail('--only must be bare or parley');
+  const engines = (values.engine ?? 'bun').split(',').map((name) => {
+    if (name !== 'bun' && name !== 'uws') fail('--engine must be bun, uws or bun,uws');
+    return name;
+  });
   const sockets = Math.floor(number('sockets', 1000, 2, 10_000));
   return {
     pairs: Math.floor(number('pairs', quick ? 3 : 7, 1, 50)),
@@ -125,6 +139,7 @@ function readOptions(): Options {
     sockets,
     shapes: (values['in-flight'] ?? '1,64').split(',').map((one) => readShape(one, sockets)),
     bytes: Math.floor(number('bytes', 100, 8, 8000)),
+    engines,
     servers: only === undefined ? ['bare', 'parley'] : [only],
     profileDir: values['cpu-prof'] ?? null,
     isQuick: quick,
@@ -133,35 +148,47 @@ function readOptions(): Options {
 }
 
 /** One server and one swarm, both new. */
-async function runOnce(name: ServerName, { inFlight, senders }: Shape, options: Options): Promise<Run> {
+async function runOnce(
+  name: ServerName,
+  engine: EngineName,
+  { inFlight, senders }: Shape,
+  options: Options,
+): Promise<EngineRun> {
   const { sockets, bytes, warm, seconds, profileDir } = options;
-  const server = await startServer(name, { sockets, profileDir });
+  const server = await startServer(name, { engine, sockets, profileDir });
   const swarm = new SwarmProcess();
   try {
     const { port, room, tokens, pid } = server;
+    const before = residentBytes(pid);
     await swarm.open({ dialect: name, port, room, sockets, senders, inFlight, payloadBytes: bytes, tokens });
     await server.prepare();
     await swarm.enter();
-    return await swarm.measure({ serverPid: pid, warmMs: warm * 1000, measureMs: seconds * 1000 });
+    const socketBytes = (residentBytes(pid) - before) / sockets;
+    const run = await swarm.measure({ serverPid: pid, warmMs: warm * 1000, measureMs: seconds * 1000 });
+    return { ...run, socketBytes };
   } finally {
     await swarm.stop();
     await server.stop();
   }
 }
 
-async function runShape(shape: Shape, options: Options): Promise<ShapeResult> {
-  const runs: Record<ServerName, Run[]> = { bare: [], parley: [] };
+async function runShape(shape: Shape, engine: EngineName, options: Options): Promise<ShapeResult> {
+  const runs: Record<ServerName, EngineRun[]> = { bare: [], parley: [] };
   for (let pair = 0; pair < options.pairs; pair++) {
     const order = pair % 2 === 0 ? options.servers : options.servers.toReversed();
     for (const name of order) {
-      const run = await runOnce(name, shape, options);
+      const run = await runOnce(name, engine, shape, options);
       runs[name].push(run);
       console.error(
-        progressLine(`${shape.inFlight} in flight, pair ${pair + 1} of ${options.pairs}`, name, run),
+        progressLine(
+          `${engine}, ${shape.inFlight} in flight, pair ${pair + 1} of ${options.pairs}`,
+          name,
+          run,
+        ),
       );
     }
   }
-  return { ...shape, runs };
+  return { ...shape, engine, runs };
 }
 
 const percent = (share: number) => `${Math.round(share * 100)} %`;
@@ -200,12 +227,14 @@ function printTable(rows: readonly (readonly string[])[]): void {
   }
 }
 
-function rowOf(name: ServerName, runs: readonly Run[]): string[] {
-  const of = (value: (run: Run) => number) => median(runs.map(value));
+const bareNames: Readonly<Record<EngineName, string>> = { bun: 'bare Bun', uws: 'bare uWebSockets.js' };
+
+function rowOf(name: ServerName, engine: EngineName, runs: readonly EngineRun[]): string[] {
+  const of = (value: (run: EngineRun) => number) => median(runs.map(value));
   const costs = runs.map(costUs);
   const faults = runs.filter((run) => !isClean(run)).length;
   return [
-    name === 'bare' ? 'bare Bun' : 'Parley',
+    name === 'bare' ? bareNames[engine] : 'Parley',
     spread({ median: median(costs), min: Math.min(...costs), max: Math.max(...costs) }),
     percent(of((run) => run.serverMainSeconds / run.serverCpuSeconds)),
     grouped(of(rate)),
@@ -214,6 +243,7 @@ function rowOf(name: ServerName, runs: readonly Run[]): string[] {
     us(of(swarmCostUs)),
     percent(of(swarmBusy)),
     percent(of((run) => run.stealSeconds / run.seconds)),
+    (of((run) => run.socketBytes) / 1024).toFixed(1),
     faults === 0 ? 'none' : `in ${faults} runs`,
   ];
 }
@@ -228,15 +258,16 @@ const heading = [
   'swarm us',
   'swarm busy',
   'steal',
+  'KiB/socket',
   'faults',
 ];
 
-function printShape({ inFlight, senders, runs }: ShapeResult, options: Options): Comparison | null {
+function printShape({ inFlight, senders, engine, runs }: ShapeResult, options: Options): Comparison | null {
   const { sockets, bytes, servers } = options;
   console.log(
-    `\n1 room x ${grouped(sockets)} sockets, ${inFlight} in flight from ${senders} of them, ${bytes} B; medians of ${options.pairs}`,
+    `\n${engine}: 1 room x ${grouped(sockets)} sockets, ${inFlight} in flight from ${senders} of them, ${bytes} B; medians of ${options.pairs}`,
   );
-  printTable([heading, ...servers.map((name) => rowOf(name, runs[name]))]);
+  printTable([heading, ...servers.map((name) => rowOf(name, engine, runs[name]))]);
   if (servers.length < 2) return null;
   const comparison = compare(runs.bare.map(costUs), runs.parley.map(costUs));
   const { ratioOfMedians, pairRatios } = comparison;
@@ -268,7 +299,9 @@ console.error(
 
 const results: ShapeResult[] = [];
 try {
-  for (const shape of options.shapes) results.push(await runShape(shape, options));
+  for (const shape of options.shapes) {
+    for (const engine of options.engines) results.push(await runShape(shape, engine, options));
+  }
 } catch (error) {
   fail(error instanceof Error ? error.message : String(error));
 }

@@ -4,6 +4,8 @@
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { buildForNode } from '../scripts/build-node.ts';
+import { type PostgresServer, startPostgres } from './servers.ts';
 import { makeTokens, userName } from './swarm/dialect.ts';
 import type { Answer, Command, MeasureJob, OpenJob, Run } from './swarm/main.ts';
 
@@ -26,8 +28,10 @@ process.on('exit', () => {
 for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.on(signal, () => process.exit(130));
 
 export type ServerName = 'bare' | 'parley';
+export type EngineName = 'bun' | 'uws';
 
 export interface ServerOptions {
+  readonly engine: EngineName;
   readonly sockets: number;
   /** Folder for a CPU profile of the server, made when it ends; null: none. */
   readonly profileDir: string | null;
@@ -60,14 +64,19 @@ async function stop(child: Bun.Subprocess): Promise<void> {
   running.delete(child);
 }
 
-/** Starts a program that prints `ws://127.0.0.1:PORT/`, and waits for that. */
-async function spawnServer(file: string, env: Record<string, string>, profileDir: string | null) {
+/** Runs a file of the repository on the engine's runtime. */
+async function commandOf(file: string, { engine, profileDir }: ServerOptions): Promise<string[]> {
   const profile =
-    profileDir === null
-      ? []
-      : ['--cpu-prof', '--cpu-prof-md', '--cpu-prof-interval=500', `--cpu-prof-dir=${profileDir}`];
+    profileDir === null ? [] : ['--cpu-prof', '--cpu-prof-interval=500', `--cpu-prof-dir=${profileDir}`];
+  if (engine === 'uws') return ['node', ...profile, await buildForNode(file)];
+  const markdown = profileDir === null ? [] : ['--cpu-prof-md'];
+  return [process.execPath, ...profile, ...markdown, join(import.meta.dir, '..', file)];
+}
+
+/** Starts a program that prints `ws://127.0.0.1:PORT/`, and waits for that. */
+async function spawnServer(file: string, env: Record<string, string>, options: ServerOptions) {
   const child = Bun.spawn({
-    cmd: [process.execPath, ...profile, join(import.meta.dir, file)],
+    cmd: await commandOf(file, options),
     env: { PATH: process.env.PATH ?? '', ...env },
     stdin: 'ignore',
     stdout: 'pipe',
@@ -104,7 +113,7 @@ async function drain(reader: ReadableStreamDefaultReader<Uint8Array>): Promise<v
 }
 
 async function startBare(options: ServerOptions): Promise<Server> {
-  const { child, port } = await spawnServer('bare-bun.ts', {}, options.profileDir);
+  const { child, port } = await spawnServer(`bench/bare-${options.engine}.ts`, {}, options);
   return {
     name: 'bare',
     port,
@@ -116,8 +125,21 @@ async function startBare(options: ServerOptions): Promise<Server> {
   };
 }
 
-/** The gateway as `npm start` runs it, on the embedded store; only its rates are off. */
-async function startParley({ sockets, profileDir }: ServerOptions): Promise<Server> {
+let postgres: Promise<PostgresServer> | null = null;
+let databases = 0;
+
+/** What the store of a gateway on Node is: an empty database, all of them on one server. */
+async function makeDatabase(): Promise<string> {
+  postgres ??= startPostgres();
+  const server = await postgres;
+  const name = `bench_${++databases}`;
+  await server.psql(`CREATE DATABASE ${name} TEMPLATE template0`);
+  return server.url.replace(/[^/]*$/, name);
+}
+
+/** The gateway as `npm start` or `npm run start:node` runs it, alone; only its rates are off. */
+async function startParley(options: ServerOptions): Promise<Server> {
+  const { sockets, engine } = options;
   const dataDir = mkdtempSync(join(tmpdir(), 'parley-bench-'));
   folders.add(dataDir);
   const env = {
@@ -133,10 +155,11 @@ async function startParley({ sockets, profileDir }: ServerOptions): Promise<Serv
     MAX_CONNECTIONS: String(sockets + 16),
     MAX_ROOM_CONNECTIONS: String(sockets + 16),
     DRAIN_SECONDS: '0',
+    ...(engine === 'uws' ? { DATABASE_URL: await makeDatabase() } : {}),
   };
   const [tokens, { child, port }] = await Promise.all([
     makeTokens(sockets, secret),
-    spawnServer('../gateway/main.ts', env, profileDir),
+    spawnServer('gateway/main.ts', env, options),
   ]);
   return {
     name: 'parley',

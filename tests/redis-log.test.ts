@@ -105,6 +105,23 @@ describe('one log of its own', () => {
     await close();
   });
 
+  test('a loss of Redis that one process has found out about is found out by the others', async () => {
+    const { processes, close, makeRoom } = await openRooms(redis.url, 3, { shards: 1 });
+    const rooms = [await makeRoom(), await makeRoom(), await makeRoom()];
+    for (const { log } of processes) for (const room of rooms) await log.open(room);
+    for (let loss = 0; loss < 2; loss++) {
+      await unlinkAll(redis, processes[0]!.keys);
+      // Each in a room of its own: nobody gives the next one's room a head.
+      for (const [i, { log }] of processes.entries()) {
+        const tried = new Tried(rooms[i]!, 1);
+        log.append(tried);
+        await until(() => tried.outcome !== null, `process ${i} to append`);
+        expect(tried.outcome).toMatchObject({ repeated: false });
+      }
+    }
+    await close();
+  });
+
   test('with a clock that has gone back settles level 4 by what is stored alone', async () => {
     const { processes, close, makeRoom } = await openRooms(redis.url, 1, { flushes: false });
     const [{ log, flusher, keys, tail }] = processes as [LogProcess];

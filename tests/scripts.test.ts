@@ -69,6 +69,8 @@ const dedupeSeconds = 300;
 class Shard {
   readonly prefix = `test${++names}:{s00}:`;
   readonly run: string;
+  /** The one that the caller knows. */
+  incarnation = 'first';
   walBytesMax = 1e9;
   recentBytes = 32_768;
   dedupeSeconds = dedupeSeconds;
@@ -84,7 +86,7 @@ class Shard {
   #eval(text: string, keys: readonly string[], args: readonly Argument[]): Promise<unknown> {
     return redis.call(
       'EVAL',
-      `local RUN = '${this.run}'\n${text}`,
+      `local RUN, INCARNATION = '${this.run}', '${this.incarnation}'\n${text}`,
       keys.length,
       ...keys.map((name) => this.key(name)),
       ...args,
@@ -94,6 +96,7 @@ class Shard {
   async adopt(incarnation: string): Promise<{ since: number; incarnation: string; inherited: string }> {
     const answer = await this.#eval(adoptText, ['heads', 'meta', 'heads-aside', 'wal'], [incarnation]);
     const [since, name, inherited] = (answer as Buffer[]).map(String);
+    this.incarnation = name!;
     return { since: Number(since), incarnation: name!, inherited: inherited! };
   }
 
@@ -281,6 +284,18 @@ describe('append', () => {
     expect(await other.tryAppend([message('a')])).toEqual(['invalid']);
     expect(await other.seed('a')).toBe('invalid');
     expect(await redis.ask('KEYS', `${shard.prefix}*`)).toEqual([shard.key('meta')]);
+  });
+
+  test('of another incarnation is invalid and writes nothing: the log lost all and another caller found out', async () => {
+    const shard = await Shard.withRooms('a');
+    await redis.call('UNLINK', ...['heads', 'meta', 'wal'].map((name) => shard.key(name)));
+    expect(await shard.tryAppend([message('a')])).toEqual(['invalid']);
+    const other = Object.assign(new Shard(), { prefix: shard.prefix });
+    await other.adopt('second');
+    expect(await shard.tryAppend([message('a')])).toEqual(['invalid']);
+    expect(await shard.seed('a')).toBe('invalid');
+    expect(await redis.ask('KEYS', `${shard.prefix}*`)).toEqual([shard.key('meta')]);
+    expect(await other.tryAppend([message('a')])).toEqual(['missing', 'a', 'nonce']);
   });
 
   test('names every room without a head, leaves one nonce at each, and writes nothing else', async () => {
