@@ -311,13 +311,29 @@ describe('close 4001 and authenticate', () => {
     return [await open(gateway, { id: who.id, token }), who];
   }
 
+  /** Asks until the token is refused; false where the socket was closed first. */
+  async function isExpiredTold(socket: Socket): Promise<boolean> {
+    for (;;) {
+      try {
+        if ((await socket.request(op.ping))[2] === 'TOKEN_EXPIRED') return true;
+      } catch {
+        return false;
+      }
+    }
+  }
+
   test('an expired token: TOKEN_EXPIRED, then the close', async () => {
-    const [socket] = await expiring();
+    // The heartbeat may find it before a request does: then another socket is tried.
     await until(
-      async () => (await socket.request(op.ping))[2] === 'TOKEN_EXPIRED',
+      async () => {
+        const [socket] = await expiring();
+        const isTold = await isExpiredTold(socket);
+        expect((await socket.end()).code).toBe(4001);
+        return isTold;
+      },
       'requests get TOKEN_EXPIRED',
+      45_000,
     );
-    expect((await socket.end()).code).toBe(4001);
   });
 
   test('a new token in time keeps the socket', async () => {
