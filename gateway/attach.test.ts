@@ -1,9 +1,15 @@
 // From a cursor to live and back: the attach without a hole, the rules of `reset`, and readers of every pace.
 
 import { describe, expect, test } from 'bun:test';
-import { encodeMessage, encodeMessageDeleted, encodeMessageEdited } from '../core/protocol/encode.ts';
+import {
+  encodeEpochStarted,
+  encodeMessage,
+  encodeMessageDeleted,
+  encodeMessageEdited,
+} from '../core/protocol/encode.ts';
 import { readSeq } from '../core/protocol/stamp.ts';
 import { Random } from '../tests/fuzz/random.ts';
+import { makeLossy } from '../tests/simulated/lossy-log.ts';
 import { freshId, type Process, request, startProcess } from '../tests/simulated/process.ts';
 import { ephemeralTopic, roomTopic } from './topics.ts';
 
@@ -66,6 +72,34 @@ describe('subscribing', () => {
     append(chat, text());
     await chat.clock.settle();
     expect(ann.take().map(([, seq]) => seq)).toEqual([1101]);
+  });
+
+  test('with a cursor beyond what this process has heard so far first hears what the log has', async () => {
+    let isLost = true;
+    const chat = await startProcess({
+      wrapLog: (log, clock, random) =>
+        makeLossy(log, clock, random, () => ({ lose: isLost ? 1 : 0, double: 0, lateMs: 0 })),
+    });
+    await chat.makeRoom('room', ['ann', 'bob']);
+    const ann = await chat.connect('ann');
+    await ann.ask('subscribe', 'room', null, null);
+    for (let i = 0; i < 5; i++) append(chat, text());
+    await chat.clock.settle();
+    // Bob was on another process, which had heard of all five.
+    const bob = await chat.connect('bob');
+    expect((await bob.ask('subscribe', 'room', 1, 5)).slice(2)).toEqual([1, 5, false]);
+    expect(ann.seqs('room')).toEqual(range(1, 5));
+    isLost = false;
+    append(chat, text());
+    await chat.clock.settle();
+    expect(bob.seqs('room')).toEqual([6]);
+    append(chat, encodeEpochStarted('room', 2));
+    await chat.clock.settle();
+    isLost = true;
+    append(chat, text());
+    await chat.clock.settle();
+    expect((await bob.ask('subscribe', 'room', 2, 8)).slice(2)).toEqual([2, 8, false]);
+    expect(ann.seqs('room')).toEqual(range(1, 8));
   });
 
   test('with only one half of a cursor is a BAD_REQUEST', async () => {

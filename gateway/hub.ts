@@ -227,6 +227,18 @@ export class Hub implements LogListener {
     return room.waitFor(seq);
   }
 
+  /**
+   * A client says that it has seen more of the room than was published here, as it may have on another process: settles
+   * once all that the log has by now is published here too. Rejects with StoreUnavailable.
+   */
+  async catchUp(room: HubRoom): Promise<void> {
+    const [head] = await this.#log.heads([room.id]);
+    if (head === undefined || head.seq <= room.head || this.#rooms.get(room.id) !== room) return;
+    const reached = room.waitFor(head.seq);
+    this.#fillTo(room, head.seq);
+    await reached;
+  }
+
   // Events from the log.
 
   onEvents(id: string, bytes: Uint8Array, ends: readonly number[]): void {

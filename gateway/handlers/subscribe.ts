@@ -7,24 +7,38 @@ import type { HubRoom } from '../hub-room.ts';
 import type { Socket } from '../socket.ts';
 import { type Answer, type Handler, type Handling, nothing } from './handling.ts';
 
+interface Cursor {
+  readonly epoch: number;
+  readonly seq: number;
+}
+
 export const subscribe: Handler<'subscribe'> = (parts, socket, { rid, room: id, epoch, seq }) => {
   if ((epoch === null) !== (seq === null)) return refuse('BAD_REQUEST', 'epoch and seq: both or neither');
   const cursor = epoch === null || seq === null ? null : { epoch, seq };
   const warm = parts.hub.warm(id, socket.user.id);
-  if (warm !== null) return attach(parts, socket, rid, warm, cursor);
-  return parts.rooms.open(socket.user.id, id).then((room) => {
+  if (warm !== null && !isAhead(warm, cursor)) return attach(parts, socket, rid, warm, cursor);
+  return openUpTo(parts, socket.user.id, id, cursor).then((room) => {
     return isRefusal(room) ? room : attach(parts, socket, rid, room, cursor);
   });
 };
 
+/** Whether the client has seen what was not published here yet, or claims so. */
+function isAhead(room: HubRoom, cursor: Cursor | null): boolean {
+  if (cursor === null) return false;
+  return cursor.epoch > room.epoch || (cursor.epoch === room.epoch && cursor.seq > room.head);
+}
+
+/** The room, caught up with the log where this process is behind the cursor. */
+async function openUpTo(parts: Handling, user: string, id: string, cursor: Cursor | null) {
+  const room = await parts.rooms.open(user, id);
+  if (isRefusal(room) || !isAhead(room, cursor)) return room;
+  await parts.hub.catchUp(room);
+  // It may have been dropped meanwhile.
+  return parts.rooms.open(user, id);
+}
+
 /** One synchronous step: what was read of the membership holds until the socket is on the topic. */
-function attach(
-  parts: Handling,
-  socket: Socket,
-  rid: number,
-  room: HubRoom,
-  cursor: { readonly epoch: number; readonly seq: number } | null,
-): Answer {
+function attach(parts: Handling, socket: Socket, rid: number, room: HubRoom, cursor: Cursor | null): Answer {
   if (socket.engine === null) return 'answered';
   const refusal = mayRead(room.record, room.member(socket.user.id) ?? null) ?? checkRoom(parts, socket, room);
   if (refusal) return refusal;
