@@ -213,6 +213,8 @@ export class Follower {
     const [, , epoch, head, reset] = answer as unknown as [number, number, number, number, boolean];
     if (reset) {
       this.resets++;
+      if (head < this.cursor)
+        this.faults.push(`${this.room}: reset to ${head} after ${this.cursor} was seen`);
       await this.#readHistory(socket, head);
       this.#epoch = epoch;
     } else if (epoch !== this.#epoch) this.faults.push(`${this.room}: epoch ${epoch} without a reset`);
@@ -247,7 +249,12 @@ export class Follower {
     } else if (seq !== this.cursor + 1) {
       this.faults.push(`${this.room}: a follower got seq ${seq} (op ${event[0]}) after ${this.cursor}`);
     }
-    this.seen.set(seq, nameOf(event));
+    const name = nameOf(event);
+    const before = this.seen.get(seq);
+    if (before !== undefined && before !== name) {
+      this.faults.push(`${this.room}: a follower got ${seq} as ${before}, then as ${name}`);
+    }
+    this.seen.set(seq, name);
     this.cursor = seq;
   }
 }

@@ -196,10 +196,14 @@ export class Load {
     const { gateways, pick } = this.#deployment;
     const people = await Promise.all(Array.from({ length: senders + followers + 1 }, () => person()));
     const [reader] = people as [Person];
-    const id = await makeRoom(gateways[0]!, reader, people.slice(1));
-    const socket = await open(gateways[0]!, reader);
-    const { epoch, head } = await follow(socket, id);
-    socket.terminate();
+    // A gateway may not have noticed yet that the store is back.
+    const made = async () => {
+      const room = await makeRoom(gateways[0]!, reader, people.slice(1));
+      const socket = await open(gateways[0]!, reader);
+      const { epoch, head } = await follow(socket, room).finally(() => socket.terminate());
+      return { id: room, epoch, head };
+    };
+    const { id, epoch, head } = await until(() => made().catch(() => null), 'a room to be made', progressMs);
     const room = {
       id,
       reader,

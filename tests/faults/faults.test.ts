@@ -2,7 +2,8 @@
 // a hole, a double or another order. The long runs of the same: run.ts.
 
 import { afterAll, beforeAll, expect, setDefaultTimeout, test } from 'bun:test';
-import { until } from '../socket.ts';
+
+import { connect, op, until } from '../socket.ts';
 import { Deployment, type Load } from './deployment.ts';
 
 setDefaultTimeout(120_000);
@@ -66,13 +67,24 @@ test('kill -9 of Redis with AOF always', () => under(() => deployment.killRedis(
 
 test('FLUSHALL: connected sockets hear of the epoch, those who resume are told to reset', () =>
   under(async (load) => {
-    const [away, ...connected] = load.rooms[0]!.followers;
-    const epochs = connected.map((follower) => follower.epochs);
-    const { resets } = away!;
+    const [{ id, reader, followers }] = load.rooms as [(typeof load.rooms)[0]];
+    const epochs = followers.map((follower) => follower.epochs);
+    const subscribe = async (cursor: readonly [number, number] | null) => {
+      const socket = await connect(deployment.pick(), { token: reader.token });
+      const answer = await socket.ok(op.subscribe, id, ...(cursor ?? [null, null]));
+      socket.terminate();
+      return answer as [epoch: number, head: number, reset: boolean];
+    };
+    const [epoch, head] = await subscribe(null);
     await deployment.flushAll();
-    await until(() => connected.every((follower, i) => follower.epochs > epochs[i]!), 'epoch_started');
-    expect(connected.every((follower) => follower.resets === 0)).toBe(true);
-    expect(resets).toBe(0);
+    await until(() => followers.every((follower, i) => follower.epochs > epochs[i]!), 'epoch_started');
+    // Whoever was connected all the time was told by that event alone.
+    expect(followers.map(({ resets }) => resets)).toEqual(followers.map(() => 0));
+    const [newEpoch, newHead, isReset] = await subscribe([epoch, head]);
+    expect(isReset).toBe(true);
+    expect(newEpoch).toBeGreaterThan(epoch);
+    // No seq that was given before can come again: the store keeps its distance.
+    expect(newHead).toBeGreaterThan(head + 2 ** 25);
   }, true));
 
 test('Redis comes back empty', () => under(() => deployment.emptyRedis(), true));
