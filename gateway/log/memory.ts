@@ -2,7 +2,7 @@
 // hears of it. Implements log.ts for the embedded default and for DATABASE_URL alone. Called by the hub and rooms.ts;
 // it never touches a socket.
 //
-// While one commit is under way the next batch gathers (group commit). A failed commit fails its whole batch; the heads
+// While one commit is under way, and while messages keep coming, the next batch gathers (group commit). A failed commit fails its whole batch; the heads
 // of its rooms are then read from the store again, as the outcome may be unknown.
 
 import type { Clock } from '../../core/clock.ts';
@@ -18,6 +18,8 @@ const batchEntriesMax = 1024;
 const batchBytesMax = 256 * 1024;
 /** Bytes that may wait for the next commits; beyond it appends fail with UNAVAILABLE. */
 const waitingBytesMax = 64 * 1024 * 1024;
+/** Turns of the event loop that a batch gathers at most. */
+const gatherTurnsMax = 8;
 /** Between two questions whether the store is back. */
 const probeMs = 500;
 
@@ -106,27 +108,38 @@ export class MemoryLog implements Log {
   #schedule(): void {
     if (this.#isScheduled || this.#isCommitting) return;
     this.#isScheduled = true;
+    this.#gather(0);
+  }
+
+  /**
+   * Waits for a turn that brings nothing more, so that those who answer each other's messages share a commit, and each
+   * of their sockets one write; else they fall into two groups, each of which waits for the other's commit.
+   */
+  #gather(turns: number): void {
+    const before = this.#waiting.length;
     this.#clock.atTurnEnd(() => {
-      this.#isScheduled = false;
-      void this.#commitWaiting();
+      if (this.#waiting.length > before && turns < gatherTurnsMax) this.#gather(turns + 1);
+      else void this.#commitWaiting();
     });
   }
 
-  /** Commits until nothing waits; one commit at a time. */
+  /** One commit at a time; what comes meanwhile is the next. */
   async #commitWaiting(): Promise<void> {
-    if (this.#isCommitting) return;
+    this.#isScheduled = false;
     this.#isCommitting = true;
-    while (this.#waiting.length > 0) {
-      const work: Work = { entries: this.#takeBatch() };
-      let committed: Committed | null = null;
-      try {
-        committed = await this.#commitBatch(work);
-      } catch (error) {
-        this.#failBatch(work.entries, error);
-      }
-      if (committed) this.#publish(committed);
+    const work: Work = { entries: this.#takeBatch() };
+    let committed: Committed | null = null;
+    try {
+      committed = await this.#commitBatch(work);
+    } catch (error) {
+      this.#failBatch(work.entries, error);
     }
+    if (committed) this.#publish(committed);
     this.#isCommitting = false;
+    if (this.#waiting.length > 0) {
+      this.#schedule();
+      return;
+    }
     for (const room of this.#left) this.#heads.delete(room);
     this.#left.clear();
     for (const resolve of this.#idle.splice(0)) resolve();
