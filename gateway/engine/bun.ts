@@ -31,11 +31,18 @@ class BunSocket<Data> implements EngineSocket<Data> {
     return this.#ws.data.address;
   }
 
-  /** Bun answers the bytes sent, -1 where they wait in the buffer, 0 where they were dropped. */
+  /**
+   * Corked, so that what was published to this socket in the same turn and its answers are one write(). Bun answers 0
+   * where they were dropped; what the kernel did not take is known after the cork only.
+   */
   send(payload: Uint8Array): SendResult {
     if (!this.#open) return 'dropped';
-    const result = this.#ws.sendBinary(payload, false);
-    return result > 0 ? 'sent' : result === -1 ? 'buffered' : 'dropped';
+    let result = 0;
+    this.#ws.cork((ws) => {
+      result = ws.sendBinary(payload, false);
+    });
+    if (result === 0) return 'dropped';
+    return this.bufferedBytes() > 0 ? 'buffered' : 'sent';
   }
 
   subscribe(topic: string): void {

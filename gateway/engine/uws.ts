@@ -48,11 +48,18 @@ class UwsSocket<Data> implements EngineSocket<Data> {
     this.address = address;
   }
 
-  /** The library answers 1 where the kernel has it, 0 where it waits in the buffer, 2 where it was dropped. */
+  /**
+   * Corked, so that what was published to this socket in the same turn and its answers are one write(). The library
+   * answers 2 where they were dropped; what the kernel did not take is known after the cork only.
+   */
   send(payload: Uint8Array): SendResult {
     if (!this.#isOpen || this.#isCut) return 'dropped';
-    const result = this.#ws.send(payload, true, false);
-    return result === 1 ? 'sent' : result === 0 ? 'buffered' : 'dropped';
+    let result = 2;
+    this.#ws.cork(() => {
+      result = this.#ws.send(payload, true, false);
+    });
+    if (result === 2) return 'dropped';
+    return this.bufferedBytes() > 0 ? 'buffered' : 'sent';
   }
 
   subscribe(topic: string): void {
