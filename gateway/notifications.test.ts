@@ -1,8 +1,8 @@
 // Op 99: what every socket of a user hears of rooms it is not subscribed to.
 
-import { expect, test } from 'bun:test';
-import { encodeUserJoined } from '../core/protocol/encode.ts';
-import { type Frame, freshId, type Peer, startProcess } from '../tests/simulated/process.ts';
+import { describe, expect, test } from 'bun:test';
+import { encodeNotification, encodeUserJoined } from '../core/protocol/encode.ts';
+import { type Frame, freshId, type Peer, type Process, startProcess } from '../tests/simulated/process.ts';
 
 const told = (peer: Peer, kind: string): Frame[] =>
   peer.take().filter(([op, each]) => op === 99 && each === kind);
@@ -123,14 +123,78 @@ test('a new room and a removal are told to every socket of the user', async () =
   expect(told(ann, 'room_removed')).toEqual([]);
 });
 
-test('what cannot be read is not told, and the next is', async () => {
+test('what cannot be read is told when it can be', async () => {
   const { chat, ann, clock } = await startRoom();
   const bob = await chat.connect('bob');
-  chat.simulated.next('memberIds', { fails: true });
+  for (const method of ['memberIds', 'readNumbers'] as const) {
+    for (let i = 0; i < 3; i++) chat.simulated.next(method, { fails: true });
+  }
   await ann.say('room', 'x');
-  await clock.advance(1500);
+  await clock.advance(2500);
   expect(told(bob, 'message')).toEqual([]);
-  await ann.say('room', 'y');
-  await clock.advance(1500);
-  expect(told(bob, 'message').at(-1)![5]).toEqual({ head: 2, unread: 2 });
+  await clock.advance(5000);
+  expect(told(bob, 'message')).toEqual([[99, 'message', 'room', null, null, { head: 1, unread: 1 }]]);
+});
+
+describe('of messages that many processes tell of', () => {
+  /** As the log hands it over, from whichever process. */
+  const hear = ({ notifications }: Process, user: string, head: number) => {
+    const map = { head, messages: head };
+    notifications.deliver(user, encodeNotification('message', 'room', null, null, map));
+  };
+
+  test('a user is told once a second, the last head in the end', async () => {
+    const { chat, clock } = await startRoom();
+    const [bob, cat] = [await chat.connect('bob'), await chat.connect('cat')];
+    const times: number[] = [];
+    const start = clock.now();
+    for (let head = 1; head <= 50; head++) {
+      // Five processes, one after another.
+      hear(chat, 'bob', head);
+      await clock.settle();
+      if (told(bob, 'message').length > 0) times.push(clock.now() - start);
+      await clock.advance(60);
+      if (told(bob, 'message').length > 0) times.push(clock.now() - start);
+    }
+    // Cat, of whom nobody told yet, does not wait for bob's second.
+    hear(chat, 'cat', 51);
+    await clock.settle();
+    expect(told(cat, 'message')).toHaveLength(1);
+    await clock.advance(1000);
+    const last = bob.all.filter(([op, kind]) => op === 99 && kind === 'message');
+    expect(last.at(-1)![5]).toEqual({ head: 50, unread: 50 });
+    expect(times).toHaveLength(4);
+    await clock.advance(5000);
+    expect(told(bob, 'message').length + told(cat, 'message').length).toBeLessThanOrEqual(1);
+    expect(clock.pending).toBe(0);
+  });
+
+  test('also while the count is read', async () => {
+    const { chat, clock } = await startRoom();
+    const bob = await chat.connect('bob');
+    const gate = chat.simulated.hold('readNumbers');
+    for (let head = 1; head <= 5; head++) {
+      hear(chat, 'bob', head);
+      await clock.advance(700);
+    }
+    expect(told(bob, 'message')).toEqual([]);
+    gate.open();
+    await clock.advance(900);
+    expect(told(bob, 'message').map((frame) => frame[5])).toEqual([{ head: 1, unread: 1 }]);
+    await clock.advance(200);
+    expect(told(bob, 'message').map((frame) => frame[5])).toEqual([{ head: 5, unread: 5 }]);
+  });
+
+  test('who has subscribed with every socket before his second is over is not told', async () => {
+    const { chat, clock } = await startRoom();
+    const bob = await chat.connect('bob');
+    hear(chat, 'bob', 1);
+    await clock.settle();
+    hear(chat, 'bob', 2);
+    told(bob, 'message');
+    await bob.ask('subscribe', 'room', null, null);
+    await clock.advance(3000);
+    expect(told(bob, 'message')).toEqual([]);
+    expect(clock.pending).toBe(0);
+  });
 });

@@ -13,10 +13,9 @@ import type { Log } from './log/log.ts';
 import type { Logger } from './logger.ts';
 import type { Receipts } from './receipts.ts';
 import type { Store } from './store/store.ts';
+import { messageMs, type NewMessages, Unread } from './unread.ts';
 import type { Users } from './users.ts';
 
-/** A room's `message` notifications are at least this far apart. */
-const messageMs = 1000;
 /** Users mentioned by one message that are told. */
 const mentionsMax = 50;
 
@@ -34,26 +33,15 @@ export interface NotificationParts {
 
 type NotificationValue = [number, string, string | null, number | null, string | null, unknown];
 
-/** What processes tell each other of a room with new messages; each counts what is unread for its own users. */
-interface NewMessages {
-  readonly head: number;
-  readonly messages: number;
-}
-
-interface Counting {
-  head: number;
-  messages: number;
-  readonly users: Set<string>;
-}
-
 export class Notifications {
-  readonly #counting = new Map<string, Counting>();
-  /** Rooms that were told within the last `messageMs`; true where there is something new since. */
+  /** Rooms whose members this process told within the last `messageMs`; true where there is something new since. */
   readonly #recent = new Map<string, boolean>();
+  readonly #unread: Unread;
   readonly #parts: NotificationParts;
 
   constructor(parts: NotificationParts) {
     this.#parts = parts;
+    this.#unread = new Unread(parts);
   }
 
   roomAdded(user: string, { id, name, type }: Room): void {
@@ -78,7 +66,10 @@ export class Notifications {
     );
   }
 
-  /** A message is in the room: members with a socket that is not subscribed hear of it, at most once a second. */
+  /**
+   * A message is in the room: its members are told at most once a second by this process. Those of other processes come
+   * on top; who is told of all together once a second is counted where his sockets are.
+   */
   messageSent(room: HubRoom): void {
     if (this.#recent.has(room.id)) {
       this.#recent.set(room.id, true);
@@ -108,10 +99,12 @@ export class Notifications {
       for (const user of memberIds) this.#publish(user, frame);
     } catch (error) {
       this.#failed(room.id, error);
+      // The last head has to be told in the end.
+      if (this.#recent.has(room.id)) this.#recent.set(room.id, true);
+      else this.messageSent(room);
     }
   }
 
-  /** Notifications are told at best: what cannot be read is not told, and the room list shows it anyway. */
   #failed(room: string, error: unknown): void {
     this.#parts.logger.warn({ room, err: error }, 'members could not be notified');
   }
@@ -130,47 +123,7 @@ export class Notifications {
       return;
     }
     const [, kind, room, , , map] = decodeValue(frame) as NotificationValue;
-    if (kind === 'message' && room !== null) this.#countUnread(user, room, map as NewMessages);
+    if (kind === 'message' && room !== null) this.#unread.heard(user, room, map as NewMessages);
     else for (const socket of sockets) socket.queue(frame);
-  }
-
-  /** Who is subscribed has the message itself; for the others all of a turn are counted at once. */
-  #countUnread(user: string, room: string, { head, messages }: NewMessages): void {
-    if (!this.#hasOtherSocket(user, room)) return;
-    let counting = this.#counting.get(room);
-    if (counting === undefined) {
-      counting = { head, messages, users: new Set() };
-      this.#counting.set(room, counting);
-      this.#parts.clock.atTurnEnd(() => void this.#tellUnread(room));
-    }
-    counting.head = Math.max(counting.head, head);
-    counting.messages = Math.max(counting.messages, messages);
-    counting.users.add(user);
-  }
-
-  async #tellUnread(room: string): Promise<void> {
-    const counting = this.#counting.get(room);
-    this.#counting.delete(room);
-    if (counting === undefined) return;
-    const { head, messages, users } = counting;
-    try {
-      const readNumbers = await this.#parts.store.readNumbers(room, [...users]);
-      for (const user of users) {
-        // A mark that moved a moment ago may not be stored yet.
-        const isRead = (this.#parts.receipts.known(room, user)?.read ?? 0) >= head;
-        const unread = isRead ? 0 : Math.max(0, messages - (readNumbers.get(user) ?? 0));
-        const frame = encodeNotification('message', room, null, null, { head, unread });
-        for (const socket of this.#parts.users.sockets(user)) {
-          if (!socket.subscriptions.has(room)) socket.queue(frame);
-        }
-      }
-    } catch (error) {
-      this.#failed(room, error);
-    }
-  }
-
-  #hasOtherSocket(user: string, room: string): boolean {
-    for (const socket of this.#parts.users.sockets(user)) if (!socket.subscriptions.has(room)) return true;
-    return false;
   }
 }

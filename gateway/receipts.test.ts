@@ -1,6 +1,6 @@
 // Delivered and read marks: forward only, gathered, and stored when the store can.
 
-import { expect, test } from 'bun:test';
+import { describe, expect, test } from 'bun:test';
 import { type Peer, startProcess } from '../tests/simulated/process.ts';
 import { makeGate } from '../tests/simulated/store.ts';
 
@@ -117,4 +117,60 @@ test('closing stores also what gathered behind a write that was under way', asyn
   await clock.settle();
   await closed;
   expect((await storedMarks()).bob).toEqual([5, 5]);
+});
+
+describe('where a whole room reads at once', () => {
+  const readers = Array.from({ length: 300 }, (_, i) => `reader-${i}`);
+
+  async function startCrowd() {
+    const started = await startRoom();
+    const { chat } = started;
+    for (const reader of readers) chat.receipts.move('room', reader, 4, 4);
+    return started;
+  }
+
+  test('a frame has 128 marks at most, and a room one frame a gathering, until all are told', async () => {
+    const { ann, clock } = await startCrowd();
+    const frames: [string, number, number][][] = [];
+    for (let i = 0; i < 3; i++) {
+      await clock.advance(gatherMs);
+      const marks = told(ann);
+      expect(marks).toHaveLength(1);
+      frames.push(...marks);
+    }
+    expect(frames.map(({ length }) => length)).toEqual([128, 128, 44]);
+    expect(frames.flat().map(([user]) => user)).toEqual(readers);
+    await clock.advance(gatherMs * 3);
+    expect(told(ann)).toEqual([]);
+  });
+
+  test('who moves on while he waits is told once, with what holds then', async () => {
+    const { chat, ann, clock } = await startCrowd();
+    await clock.advance(gatherMs);
+    chat.receipts.move('room', 'reader-299', 5, 5);
+    await clock.advance(gatherMs * 4);
+    const marks = told(ann).flat();
+    expect(marks).toHaveLength(300);
+    expect(marks.at(-1)).toEqual(['reader-299', 5, 5]);
+  });
+
+  test('the end of a drain tells all of them', async () => {
+    const { chat, ann } = await startCrowd();
+    await chat.settled(chat.receipts.settle());
+    expect(told(ann).map(({ length }) => length)).toEqual([128, 128, 44]);
+  });
+});
+
+test('what waits for a store that is away has a bound, and marks are refused beyond it', async () => {
+  const { chat, bob, clock } = await startRoom();
+  chat.simulated.decide = (method) => (method === 'saveMarks' || method === 'marks' ? { fails: true } : null);
+  for (let i = 0; i < 200_000; i++) chat.receipts.move('room', `reader-${i}`, 1, 1, false);
+  await clock.advance(gatherMs);
+  expect((await bob.ask('mark_read', 'room', 5)).slice(2, 3)).toEqual(['UNAVAILABLE']);
+  await clock.advance(gatherMs);
+  chat.simulated.decide = () => null;
+  const saves = chat.simulated.count('saveMarks');
+  await clock.advance(gatherMs);
+  expect(chat.simulated.count('saveMarks') - saves).toBe(100);
+  expect((await bob.ask('mark_read', 'room', 5))[0]).toBe(32);
 });

@@ -52,6 +52,12 @@ export interface Access {
   readonly member: Member | null;
 }
 
+/** An active room, and how one user stands to it. */
+interface Place {
+  readonly room: HubRoom;
+  readonly member: Member | null;
+}
+
 /** What a sender hands in. */
 export interface NewMessage {
   readonly id: Uint8Array;
@@ -89,16 +95,15 @@ export class Rooms {
 
   // Reading.
 
-  /** The active room as this user may read it, else NOT_FOUND. */
+  /** The active room as this user may read it, with his membership known at that moment; else NOT_FOUND. */
   async open(user: string, id: string): Promise<HubRoom | Refusal> {
-    const room = await this.#parts.hub.open(id, user);
-    if (room === null || room.isDeleted) return noRoom;
-    return mayRead(room.record, this.#member(room, user)) ?? room;
+    const place = await this.#enter(user, id);
+    return isRefusal(place) ? place : place.room;
   }
 
   async access(user: string, id: string): Promise<Access | Refusal> {
-    const room = await this.open(user, id);
-    return isRefusal(room) ? room : { room: room.record, member: this.#member(room, user) };
+    const place = await this.#enter(user, id);
+    return isRefusal(place) ? place : { room: place.room.record, member: place.member };
   }
 
   async history(
@@ -126,10 +131,13 @@ export class Rooms {
 
   // Messages.
 
-  /** Whether this user may send this message into this room now; takes from his budget where he may. */
+  /** Whether this user may send this message into the room just opened; takes from his budget where he may. */
   checkSend(room: HubRoom, user: string, message: NewMessage): Refusal | null {
+    const member = room.member(user);
+    // Forgotten since the room was opened, a moment ago: who sends again has it read again.
+    if (member === undefined) return refuse('UNAVAILABLE');
     const refusal =
-      maySend(room.record, this.#member(room, user)) ??
+      maySend(room.record, member) ??
       checkContent(room.record, message.content, this.#parts.contentBytesMax) ??
       checkMeta(message.meta) ??
       checkMessageId(message.id, this.#parts.clock.now());
@@ -164,29 +172,27 @@ export class Rooms {
   }
 
   edit(user: string, id: string, target: number, content: Content): Promise<Appended | Refusal> {
-    return this.#changeMessage(user, id, target, async (room) => {
-      const refusal =
-        maySend(room.record, this.#member(room, user)) ??
-        checkContent(room.record, content, this.#parts.contentBytesMax);
+    return this.#changeMessage(user, id, target, async () => {
+      const room = await this.#openToSend(user, id);
+      if (isRefusal(room)) return room;
+      const refusal = checkContent(room.record, content, this.#parts.contentBytesMax);
       if (refusal) return refusal;
       const message = await this.#parts.history.target(id, target);
       if (message === null || message.deleted !== null) return refuse('NOT_FOUND', 'no such message');
       if (message.from !== user) return refuse('FORBIDDEN', 'only the author may edit');
       if (isSameContent(message.content, content))
         return this.#unchanged(message.edited ?? { seq: target, ts: message.ts });
-      return (
-        maySend(room.record, this.#member(room, user)) ??
-        this.#takeBudget(room, user) ??
-        this.#append(room, user, encodeMessageEdited(id, user, target, content), this.#parts.ackLevel)
-      );
+      return this.#sendChange(user, id, encodeMessageEdited(id, user, target, content));
     });
   }
 
   delete(user: string, id: string, target: number): Promise<Appended | Refusal> {
-    return this.#changeMessage(user, id, target, async (room) => {
-      const member = this.#member(room, user);
+    return this.#changeMessage(user, id, target, async () => {
       const message: Target | null = await this.#parts.history.target(id, target);
       if (message === null) return refuse('NOT_FOUND', 'no such message');
+      const place = await this.#enter(user, id);
+      if (isRefusal(place)) return place;
+      const { room, member } = place;
       if (message.from !== user && member?.role !== 'admin') {
         return refuse('FORBIDDEN', 'only the author or an admin may delete');
       }
@@ -197,9 +203,9 @@ export class Rooms {
   }
 
   react(user: string, id: string, target: number, emoji: string, on: boolean): Promise<Appended | Refusal> {
-    return this.#changeMessage(user, id, target, async (room) => {
-      const refusal = maySend(room.record, this.#member(room, user));
-      if (refusal) return refusal;
+    return this.#changeMessage(user, id, target, async () => {
+      const room = await this.#openToSend(user, id);
+      if (isRefusal(room)) return room;
       // The map's head and key take 7 bytes, the head of a long string 2.
       if (encodeMap({ emoji }).length - 9 > emojiBytesMax) {
         return refuse('BAD_REQUEST', `emoji: at most ${emojiBytesMax} bytes`);
@@ -208,11 +214,7 @@ export class Rooms {
       if (message === null || message.deleted !== null) return refuse('NOT_FOUND', 'no such message');
       const reaction = await this.#parts.history.reaction(id, target, user, emoji);
       if ((reaction?.on ?? false) === on) return this.#unchanged(reaction ?? { seq: target, ts: message.ts });
-      return (
-        maySend(room.record, this.#member(room, user)) ??
-        this.#takeBudget(room, user) ??
-        this.#append(room, user, encodeReaction(id, user, target, emoji, on), this.#parts.ackLevel)
-      );
+      return this.#sendChange(user, id, encodeReaction(id, user, target, emoji, on));
     });
   }
 
@@ -221,11 +223,18 @@ export class Rooms {
     user: string,
     id: string,
     target: number,
-    change: (room: HubRoom) => Promise<Appended | Refusal>,
+    change: () => Promise<Appended | Refusal>,
   ): Promise<Appended | Refusal> {
-    const room = await this.open(user, id);
+    const opened = await this.open(user, id);
+    if (isRefusal(opened)) return opened;
+    return this.#serial.run(`message ${id} ${target}`, change);
+  }
+
+  /** Appends an edit or a reaction: what was allowed before the message was read may no longer be. */
+  async #sendChange(user: string, id: string, bytes: Uint8Array): Promise<Appended | Refusal> {
+    const room = await this.#openToSend(user, id);
     if (isRefusal(room)) return room;
-    return this.#serial.run(`message ${id} ${target}`, () => change(room));
+    return this.#takeBudget(room, user) ?? this.#append(room, user, bytes, this.#parts.ackLevel);
   }
 
   #unchanged({ seq, ts }: { readonly seq: number; readonly ts: number }): Appended {
@@ -236,10 +245,12 @@ export class Rooms {
 
   /** Makes the user a member of a room that he may join, or does nothing where he is one. */
   async join(user: string, id: string): Promise<HubRoom | Refusal> {
-    const room = await this.open(user, id);
-    if (isRefusal(room)) return room;
+    const opened = await this.open(user, id);
+    if (isRefusal(opened)) return opened;
     return this.#serial.run(`member ${id} ${user}`, async () => {
-      const member = this.#member(room, user);
+      const place = await this.#enter(user, id);
+      if (isRefusal(place)) return place;
+      const { room, member } = place;
       const refusal = mayJoin(room.record, member);
       if (refusal || member !== null) return refusal ?? room;
       const limited = this.#takeBudget(room, user);
@@ -267,47 +278,43 @@ export class Rooms {
     user: string,
     { role, muted }: { readonly role?: Role; readonly muted?: boolean },
   ): Promise<Member | Refusal> {
-    const room = await this.open(actor, id);
-    if (isRefusal(room)) return room;
     if (actor === user && role === undefined && muted === undefined) {
       const joined = await this.join(user, id);
-      return isRefusal(joined) ? joined : this.#memberOr(joined, user);
+      return isRefusal(joined) ? joined : this.#memberOf(user, id);
     }
-    const refusal = mayAdminister(room.record, this.#member(room, actor));
-    if (refusal) return refusal;
+    const opened = await this.#openToAdminister(actor, id);
+    if (isRefusal(opened)) return opened;
     if ((await this.#parts.store.users([user])).length === 0) return refuse('NOT_FOUND', 'no such user');
-    await this.#parts.hub.open(id, user);
     return this.#serial.run(`member ${id} ${user}`, async () => {
-      const member = this.#member(room, user);
       // What was allowed before the reads may no longer be.
-      const refusedNow = mayAdminister(room.record, this.#member(room, actor));
-      if (refusedNow) return refusedNow;
-      if (member === null) {
+      const room = await this.#openToAdminister(actor, id);
+      if (isRefusal(room)) return room;
+      const place = await this.#find(user, id);
+      if (place?.member === null) {
         if (room.record.archived) return refuse('FORBIDDEN', 'the room is archived');
         if (room.record.type === 'direct') return refuse('FORBIDDEN', 'a direct room has two members');
         const refused = await this.#addMember(room, actor, user, role ?? 'member');
         if (refused) return refused;
       }
-      const now = this.#memberOr(room, user);
+      const now = await this.#memberOf(user, id);
       if (isRefusal(now)) return now;
       const changed = { user, role: role ?? now.role, muted: muted ?? now.muted };
       if (changed.role === now.role && changed.muted === now.muted) return now;
       const appended = await this.#append(room, actor, encodeRoomUpdated(id, actor, { member: changed }), 4);
-      return isRefusal(appended) ? appended : this.#memberOr(room, user);
+      return isRefusal(appended) ? appended : this.#memberOf(user, id);
     });
   }
 
   /** Leaving, where actor and user are the same, else removal by an admin. */
   async removeMember(actor: string, id: string, user: string): Promise<Refusal | null> {
-    const room = await this.open(actor, id);
-    if (isRefusal(room)) return room;
-    const refusal = actor === user ? null : mayAdminister(room.record, this.#member(room, actor));
-    if (refusal) return refusal;
-    if ((await this.#parts.hub.open(id, user)) === null) return noRoom;
+    const openRoom = () => (actor === user ? this.open(actor, id) : this.#openToAdminister(actor, id));
+    const opened = await openRoom();
+    if (isRefusal(opened)) return opened;
     return this.#serial.run(`member ${id} ${user}`, async () => {
-      const refusedNow = actor === user ? null : mayAdminister(room.record, this.#member(room, actor));
-      if (refusedNow) return refusedNow;
-      if (this.#member(room, user) === null) return refuse('NOT_FOUND', 'not a member');
+      const room = await openRoom();
+      if (isRefusal(room)) return room;
+      const member = await this.#memberOf(user, id);
+      if (isRefusal(member)) return member;
       const limited = actor === user ? this.#takeBudget(room, user) : null;
       if (limited) return limited;
       const appended = await this.#append(room, actor, encodeUserLeft(id, actor, user), 4);
@@ -331,11 +338,9 @@ export class Rooms {
 
   /** Changes the record; by an admin. `deleted` ends the room. */
   async update(actor: string, id: string, changes: RoomChanges): Promise<Room | Refusal> {
-    const room = await this.open(actor, id);
-    if (isRefusal(room)) return room;
     return this.#serial.run(`room ${id}`, async () => {
-      const refusal = mayAdminister(room.record, this.#member(room, actor));
-      if (refusal) return refusal;
+      const room = await this.#openToAdminister(actor, id);
+      if (isRefusal(room)) return room;
       const before = room.record;
       const after = applyChanges(before, changes);
       if (!changes.deleted && JSON.stringify(after) === JSON.stringify(before)) return before;
@@ -349,12 +354,40 @@ export class Rooms {
 
   // Parts of the verbs.
 
-  #member(room: HubRoom, user: string): Member | null {
-    return room.member(user) ?? null;
+  /**
+   * The active room and how the user stands to it now; null where there is no such room. Whoever waited asks anew: the
+   * room may have been dropped meanwhile, and a membership that is known here no longer is looked up again.
+   */
+  async #find(user: string, id: string): Promise<Place | null> {
+    for (;;) {
+      const room = await this.#parts.hub.open(id, user);
+      if (room === null || room.isDeleted) return null;
+      const member = room.member(user);
+      // Many may have been read at once, and this one be forgotten again.
+      if (member !== undefined) return { room, member };
+    }
   }
 
-  #memberOr(room: HubRoom, user: string): Member | Refusal {
-    return room.member(user) ?? refuse('NOT_FOUND', 'not a member');
+  /** As `#find`, for those who may read the room. */
+  async #enter(user: string, id: string): Promise<Place | Refusal> {
+    const place = await this.#find(user, id);
+    if (place === null) return noRoom;
+    return mayRead(place.room.record, place.member) ?? place;
+  }
+
+  async #openToSend(user: string, id: string): Promise<HubRoom | Refusal> {
+    const place = await this.#find(user, id);
+    return place === null ? noRoom : (maySend(place.room.record, place.member) ?? place.room);
+  }
+
+  async #openToAdminister(user: string, id: string): Promise<HubRoom | Refusal> {
+    const place = await this.#find(user, id);
+    return place === null ? noRoom : (mayAdminister(place.room.record, place.member) ?? place.room);
+  }
+
+  async #memberOf(user: string, id: string): Promise<Member | Refusal> {
+    const place = await this.#find(user, id);
+    return place === null ? noRoom : (place.member ?? refuse('NOT_FOUND', 'not a member'));
   }
 
   /** Every durable event that a user makes costs one of his budget; in groups a second, smaller one as well. */

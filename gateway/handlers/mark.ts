@@ -33,6 +33,7 @@ function move(parts: Handling, { user }: Socket, room: HubRoom, delivered: numbe
       ? refuse('FORBIDDEN', 'only members have marks')
       : refuse('NOT_FOUND', 'no such room');
   }
-  parts.receipts.move(room.id, user.id, Math.min(delivered, room.head), Math.min(read, room.head));
-  return nothing;
+  const { head } = room;
+  const isTaken = parts.receipts.move(room.id, user.id, Math.min(delivered, head), Math.min(read, head));
+  return isTaken ? nothing : refuse('UNAVAILABLE');
 }
