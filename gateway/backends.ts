@@ -17,7 +17,7 @@ import type { Roster } from './log/roster.ts';
 import type { Logger } from './logger.ts';
 import type { Metrics } from './metrics.ts';
 import { guardStore } from './store/breaker.ts';
-import { openPostgresStore } from './store/postgres.ts';
+import { lastAlone, openPostgresStore } from './store/postgres.ts';
 import { openSqliteStore } from './store/sqlite.ts';
 import { type Store, StoreStartError } from './store/store.ts';
 
@@ -67,15 +67,21 @@ export async function openBackends(parts: BackendParts): Promise<Backends> {
 
 function openPostgres({ config, logger }: BackendParts, exclusive: boolean): Promise<Store> {
   return openPostgresStore({
-    url: config.databaseUrl ?? '',
+    ...poolOptions(config),
     ...(config.databaseReplicaUrl === undefined ? {} : { replicaUrl: config.databaseReplicaUrl }),
+    exclusive,
+    logger,
+  });
+}
+
+function poolOptions(config: Config) {
+  return {
+    url: config.databaseUrl ?? '',
     poolMax: config.databasePoolMax,
     idleMs: config.databaseIdleMs,
     connectMs: config.databaseConnectMs,
     statementMs: config.databaseStatementMs,
-    exclusive,
-    logger,
-  });
+  };
 }
 
 function observeCommits({ metrics, logger }: BackendParts) {
@@ -100,7 +106,8 @@ async function openCluster(parts: BackendParts, redisUrl: string): Promise<Backe
   const { store, isOpen } = guardStore(await openPostgres(parts, false), logger);
   for (const warning of connection.facts.warnings) logger.warn(warning);
   await checkShards(connection, keys, config.logShards);
-  const scripts = new RedisScripts(connection, keys, random, '0');
+  await checkAlone(connection, keys, await lastAlone(poolOptions(config)));
+  const scripts = new RedisScripts(connection, keys, random);
   const tail = new RedisTail({
     connection,
     keys,
@@ -156,7 +163,7 @@ async function openCluster(parts: BackendParts, redisUrl: string): Promise<Backe
     log,
     roster,
     store,
-    degraded: () => (isOpen() ? 'Postgres does not answer' : flusher.fault()),
+    degraded: () => (isOpen() ? 'Postgres does not answer' : (connection.problem ?? flusher.fault())),
     start: () => flusher.start(),
     async close() {
       await log.close();
@@ -173,4 +180,14 @@ async function checkShards(connection: RedisConnection, keys: RedisKeys, shards:
   await connection.call('SET', keys.shardCount, shards, 'NX');
   const kept = Number(String(await connection.call('GET', keys.shardCount)));
   if (kept !== shards) throw new StoreStartError(`LOG_SHARDS is ${shards}, but the log in Redis has ${kept}`);
+}
+
+/** A log that was begun before a process wrote the database without it would give that one's numbers again. */
+async function checkAlone(connection: RedisConnection, keys: RedisKeys, alone: string): Promise<void> {
+  await connection.call('SET', keys.writtenAlone, alone, 'NX');
+  const kept = String(await connection.call('GET', keys.writtenAlone));
+  if (kept === alone) return;
+  throw new StoreStartError(
+    'REDIS_URL: a process without it has written the database since this log was begun: remove its keys, as after a restore',
+  );
 }

@@ -1,8 +1,9 @@
 // The drain: every socket has a slot of its own, is served until then, and closed with 1012.
 
-import { expect, test } from 'bun:test';
+import { describe, expect, test } from 'bun:test';
 import { startProcess } from '../tests/simulated/process.ts';
-import { drainSockets } from './drain.ts';
+import { makeGate } from '../tests/simulated/store.ts';
+import { drainSockets, runSteps } from './drain.ts';
 
 async function startWith(sockets: number, drainSeconds = 15) {
   const chat = await startProcess();
@@ -64,6 +65,14 @@ test('of few sockets is quick: no more than 500 a second are sent away', async (
   expect(isDone()).toBe(true);
 });
 
+test('of many sockets leaves some of a short time for the flush', async () => {
+  const { chat, closedAt, drain, isDone } = await startWith(2000, 1);
+  void drain();
+  await chat.clock.advance(900);
+  expect(closedAt.size).toBe(2000);
+  expect(isDone()).toBe(true);
+});
+
 test('serves a socket until its slot', async () => {
   const { chat, peers, drain } = await startWith(1000, 5);
   void drain();
@@ -83,4 +92,42 @@ test('takes no notice of sockets that go by themselves', async () => {
   await chat.clock.advance(2000);
   expect(isDone()).toBe(true);
   expect(chat.gateway.sockets.size).toBe(0);
+});
+
+describe('the steps of a drain', () => {
+  test('run one after another, also after one that failed', async () => {
+    const { clock, logger, lines } = await startProcess();
+    const order: string[] = [];
+    const gate = makeGate();
+    const done = runSteps(
+      [
+        ['first', () => gate.passed.then(() => void order.push('first'))],
+        ['second', () => Promise.reject(new Error('away'))],
+        ['third', () => void order.push('third')],
+      ],
+      { clock, logger, drainSeconds: 1 },
+    );
+    await clock.advance(500);
+    expect(order).toEqual([]);
+    gate.open();
+    await done;
+    expect(order).toEqual(['first', 'third']);
+    expect(lines.map(({ msg, step }) => [msg, step])).toEqual([
+      ['a part of the drain failed', 'second'],
+      ['drained', undefined],
+    ]);
+  });
+
+  test('end with the time, whatever hangs', async () => {
+    const { clock, logger, lines } = await startProcess();
+    let isDone = false;
+    void runSteps([['flush', () => makeGate().passed]], { clock, logger, drainSeconds: 1 }).then(() => {
+      isDone = true;
+    });
+    await clock.advance(999);
+    expect(isDone).toBe(false);
+    await clock.advance(1);
+    expect(isDone).toBe(true);
+    expect(lines.at(-1)).toMatchObject({ step: 'flush', msg: expect.stringContaining('took too long') });
+  });
 });

@@ -19,7 +19,7 @@ import {
   loadConfig,
   printConfig,
 } from './config.ts';
-import { drainSockets } from './drain.ts';
+import { drainSockets, runSteps } from './drain.ts';
 import { loadEngine } from './engine/load.ts';
 import { Gateway } from './gateway.ts';
 import { Heartbeat } from './heartbeat.ts';
@@ -218,28 +218,26 @@ async function start(config: Config): Promise<void> {
   async function drain(): Promise<void> {
     if (isDraining) return;
     isDraining = true;
-    logger.info({ sockets: gateway.sockets.size }, 'draining');
-    // Whatever hangs does not keep the process for longer than it was given.
-    clock.after(config.drainSeconds * 1000 + drainSlackMs, () => {
-      logger.error('the drain took too long');
-      process.exit(1);
-    });
-    await drainSockets({ sockets: gateway.sockets, clock, random, drainSeconds: config.drainSeconds });
-    engine.stopListening();
-    await receipts.settle();
-    await users.flush();
-    await socketRows.close();
-    await engine.stop();
-    await backends.close();
-    logger.info('drained');
+    const { sockets } = gateway;
+    const { drainSeconds } = config;
+    logger.info({ sockets: sockets.size }, 'draining');
+    await runSteps(
+      [
+        ['sockets', () => drainSockets({ sockets, clock, random, drainSeconds })],
+        ['listening', () => engine.stopListening()],
+        ['marks', () => receipts.settle()],
+        ['users', () => users.flush()],
+        ['socket rows', () => socketRows.close()],
+        ['engine', () => engine.stop()],
+        ['log and store', () => backends.close()],
+      ],
+      { clock, logger, drainSeconds },
+    );
     process.exit(0);
   }
   process.on('SIGTERM', () => void drain());
   process.on('SIGINT', () => void drain());
 }
-
-/** Beyond DRAIN_SECONDS, for the last flush. */
-const drainSlackMs = 6000;
 
 function printReady(config: Config, port: number): void {
   const isTls = config.tlsCert !== undefined;

@@ -88,7 +88,7 @@ export function makePostgres({ dataDir, servicePorts: { postgres: port }, passwo
     port,
     listen_addresses: localhost,
     unix_socket_directories: '',
-    max_connections: processes * poolMax + 20,
+    max_connections: processes * (poolMax + 1) + 20,
     shared_buffers: '256MB',
     max_wal_size: '4GB',
     log_min_messages: 'warning',

@@ -113,7 +113,6 @@ const reads: Record<string, (n: number) => Promise<unknown>> = {
   memberships: (n) => store.memberships(at(n), members(n)),
   'a page of members': (n) => store.members(at(n), null, 50),
   'a later page of members': (n) => store.members(at(n), 'user-2', 50),
-  'the count of members': (n) => store.memberCount(at(n)),
   'ids of members': (n) => store.memberIds(at(n), 1000),
   'the rooms of a user': (n) => store.roomsOf(members(n)[0]!, false, null, 50),
   'a later page of the rooms of a user': (n) => store.roomsOf(members(n)[0]!, true, 'room-2', 50),

@@ -298,6 +298,51 @@ describe('a server for many tests:', () => {
     });
   });
 
+  const lockHolder = `SELECT pg_terminate_backend(pid) FROM pg_locks WHERE locktype = 'advisory' AND granted
+    AND database = (SELECT oid FROM pg_database WHERE datname = current_database())`;
+  const lockKey = `${0x50524c59}, hashtext(current_schema())`;
+
+  describe('processes that share a database', () => {
+    test('are refused where one is alone on it, and that one where they are', async () => {
+      const url = await freshUrl();
+      const alone = await open(url, { exclusive: true });
+      expect(await refusal(open(url))).toContain('has no REDIS_URL');
+      await alone.close();
+      const [first, second] = await Promise.all([open(url), open(url)]);
+      expect(await refusal(open(url, { exclusive: true }))).toContain('in use by another Parley process');
+      await first.close();
+      expect(await refusal(open(url, { exclusive: true }))).toContain('in use by another Parley process');
+      await second.close();
+      await (await open(url, { exclusive: true })).close();
+    });
+
+    test('go on when the connection with the lock was lost', async () => {
+      const url = await freshUrl();
+      const stores = await Promise.all([open(url), open(url)]);
+      await server.psql(lockHolder, url);
+      for (const store of stores) await failure(untilFails(() => store.check()));
+      await untilAvailable(() => stores[0].commit([message('room', 1)]));
+      await untilAvailable(() => stores[1].commit([message('room', 2)]));
+      expect(await refusal(open(url, { exclusive: true }))).toContain('in use');
+      for (const store of stores) await store.close();
+    });
+
+    test('that come back to a database another one has had alone meanwhile stay out', async () => {
+      const url = await freshUrl();
+      const store = await open(url);
+      const taken = server.psql(
+        `${lockHolder}; SELECT pg_advisory_lock(${lockKey});
+         INSERT INTO exclusive_holder (holder) VALUES ('another'); SELECT pg_sleep(1)`,
+        url,
+      );
+      await failure(untilFails(() => store.check()));
+      await taken;
+      const error = await failure(untilSays(store, 'taken the database over'));
+      expect(error).toBeInstanceOf(StoreUnavailable);
+      await store.close();
+    });
+  });
+
   describe('the only process on a database', () => {
     test('refuses a second one at once, until it is closed', async () => {
       const url = await freshUrl();
@@ -310,15 +355,12 @@ describe('a server for many tests:', () => {
       await next.close();
     });
 
-    const lockHolder = `SELECT pg_terminate_backend(pid) FROM pg_locks WHERE locktype = 'advisory' AND granted
-      AND database = (SELECT oid FROM pg_database WHERE datname = current_database())`;
-
     test('that loses its lock answers nothing until it has it again', async () => {
       const url = await freshUrl();
       const store = await open(url, { exclusive: true });
       await store.commit([message('room', 1)]);
       await server.psql(lockHolder, url);
-      const error = await failure(untilFails(() => store.memberCount('room')));
+      const error = await failure(untilFails(() => store.room('room')));
       expect(error).toBeInstanceOf(StoreUnavailable);
       await untilAvailable(() => store.commit([message('room', 2)]));
       expect(await seqsOf(store, 'room')).toEqual([1, 2]);
@@ -331,7 +373,7 @@ describe('a server for many tests:', () => {
       const store = await open(url, { exclusive: true });
       // The other one takes the lock the moment it is free, before the first tries again.
       const taken = server.psql(
-        `${lockHolder}; SELECT pg_advisory_lock(${0x50524c59}, hashtext(current_schema()));
+        `${lockHolder}; SELECT pg_advisory_lock(${lockKey});
          UPDATE exclusive_holder SET holder = 'another'; SELECT pg_sleep(1)`,
         url,
       );
@@ -413,7 +455,7 @@ describe('a server of its own, with fsync:', () => {
     await store.commit(batchOf(room, 1, 5));
     server.signal('SIGSTOP');
     const started = performance.now();
-    const calls = await Promise.allSettled([...Array(12)].map(() => store.memberCount(room)));
+    const calls = await Promise.allSettled([...Array(12)].map(() => store.room(room)));
     const tookMs = performance.now() - started;
     server.signal('SIGCONT');
     for (const call of calls) {

@@ -27,6 +27,8 @@ export interface ShardKeys {
 export class RedisKeys {
   /** The number of shards, kept with the log. */
   readonly shardCount: string;
+  /** Who had the database alone before this log was begun. */
+  readonly writtenAlone: string;
   /** Processes alive: a sorted set by the time they last said so. */
   readonly gateways: string;
   /** Processes whose users are in the roster: a sorted set by the time they last said that they live. */
@@ -41,6 +43,7 @@ export class RedisKeys {
   constructor(keyPrefix: string, shards: number) {
     this.#prefix = keyPrefix;
     this.shardCount = `${keyPrefix}:shards`;
+    this.writtenAlone = `${keyPrefix}:written-alone`;
     this.gateways = `${keyPrefix}:gateways`;
     this.presentServers = `${keyPrefix}:present-servers`;
     this.sync = `${keyPrefix}:sync`;

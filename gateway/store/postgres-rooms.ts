@@ -56,8 +56,6 @@ const membersSql = `SELECT m.user_id AS member, ${memberColumns}, ${userColumns}
   FROM room_members m LEFT JOIN users u ON u.id = m.user_id
   WHERE m.room = $1 AND m.left_at IS NULL AND m.user_id > $2 ORDER BY m.user_id LIMIT $3`;
 
-const countSql = 'SELECT count(*) AS count FROM room_members WHERE room = $1 AND left_at IS NULL';
-
 const memberIdsSql =
   'SELECT user_id AS user FROM room_members WHERE room = $1 AND left_at IS NULL ORDER BY user_id LIMIT $2';
 
@@ -103,10 +101,6 @@ export function roomMethods(db: Queries) {
     async members(room: string, after: string | null, limit: number): Promise<readonly MemberProfile[]> {
       const rows = await db.query<ProfileRow>(membersSql, [room, after ?? '', limit]);
       return rows.map(toProfile);
-    },
-    async memberCount(room: string): Promise<number> {
-      const [row] = await db.query<{ count: number }>(countSql, [room]);
-      return row?.count ?? 0;
     },
     async memberIds(room: string, limit: number): Promise<readonly string[]> {
       const rows = await db.query<{ user: string }>(memberIdsSql, [room, limit]);

@@ -1,12 +1,11 @@
 // The store on Postgres, for any number of processes, or for one alone on a database (`exclusive`). Made by main.ts;
 // each call is one statement, and each fails with what store.ts names. It reconnects by itself, at the next call.
 
-import { randomUUID } from 'node:crypto';
 import type { Logger } from '../logger.ts';
 import { accountMethods } from './postgres-accounts.ts';
 import { commitBatch } from './postgres-commit.ts';
 import { eventMethods } from './postgres-events.ts';
-import { ExclusiveLock } from './postgres-lock.ts';
+import { DatabaseLock, readHolder } from './postgres-lock.ts';
 import { markMethods } from './postgres-marks.ts';
 import { migratePostgres } from './postgres-migrate.ts';
 import { firstLine, type PoolOptions, PostgresPool, type Queries } from './postgres-pool.ts';
@@ -19,7 +18,7 @@ const serverVersionMin = 14;
 export interface PostgresOptions extends Omit<PoolOptions, 'onClose'> {
   /** Not read from yet: every read goes to the primary. */
   readonly replicaUrl?: string | undefined;
-  /** This process alone may use the database: a second one is refused. */
+  /** This process alone may use the database: others are refused, as it is where others are. */
   readonly exclusive: boolean;
   readonly logger: Logger;
 }
@@ -27,18 +26,19 @@ export interface PostgresOptions extends Omit<PoolOptions, 'onClose'> {
 /** Connects, migrates as needed. Rejects with StoreStartError. */
 export async function openPostgresStore(options: PostgresOptions): Promise<Store> {
   const pool = await connect(options);
-  const lock = options.exclusive ? new ExclusiveLock(options, randomUUID()) : null;
+  const lock = new DatabaseLock(options, options.exclusive);
   try {
-    await lock?.open();
+    await lock.open();
     const { from, to } = await migratePostgres(options);
     if (from !== to) options.logger.info({ from, to }, 'the database was migrated');
-    await lock?.sign();
+    await lock.sign();
   } catch (error) {
-    await lock?.close();
+    await lock.close();
     pool.destroy();
     throw startError(error);
   }
-  return lock === null ? makeStore(pool, pool) : makeExclusiveStore(pool, lock);
+  const guarded = guardPool(pool, lock);
+  return makeStore(guarded, options.exclusive ? lock : guarded);
 }
 
 /** Migrates the database and lets go of it; answers the versions before and after. */
@@ -52,6 +52,18 @@ export async function migratePostgresAt(
     throw startError(error);
   } finally {
     await pool.close();
+  }
+}
+
+/** A name of the last process that had the database alone, another one each time; '' where there was none yet. */
+export async function lastAlone(options: Omit<PoolOptions, 'onClose'>): Promise<string> {
+  const pool = new PostgresPool({ ...options, poolMax: 1 });
+  try {
+    return (await readHolder(pool)) ?? '';
+  } catch (error) {
+    throw startError(error);
+  } finally {
+    pool.destroy();
   }
 }
 
@@ -94,8 +106,9 @@ function makeStore(db: Queries & { close(): Promise<void> }, writer: Queries): S
   };
 }
 
-function makeExclusiveStore(pool: PostgresPool, lock: ExclusiveLock): Store {
-  const guarded = {
+/** Without the lock nothing is asked and nothing is written. */
+function guardPool(pool: PostgresPool, lock: DatabaseLock): Queries & { close(): Promise<void> } {
+  return {
     async query<Row extends object>(...call: Parameters<Queries['query']>): Promise<readonly Row[]> {
       lock.require();
       return await pool.query<Row>(...call);
@@ -106,5 +119,4 @@ function makeExclusiveStore(pool: PostgresPool, lock: ExclusiveLock): Store {
       await lock.close();
     },
   };
-  return makeStore(guarded, lock);
 }

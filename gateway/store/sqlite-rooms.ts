@@ -60,9 +60,6 @@ export function prepareRooms(db: Database) {
   const selectMuted = db.prepare<{ muted: number }, [string, string]>(
     'SELECT muted FROM room_members WHERE room = ? AND user = ?',
   );
-  const countMembers = db.prepare<{ count: number }, [string]>(
-    'SELECT count(*) AS count FROM room_members WHERE room = ? AND left_at IS NULL',
-  );
   const selectMemberIds = db.prepare<{ user: string }, [string, number]>(
     'SELECT user FROM room_members WHERE room = ? AND left_at IS NULL ORDER BY user LIMIT ?',
   );
@@ -120,7 +117,6 @@ export function prepareRooms(db: Database) {
     members(room: string, after: string | null, limit: number): readonly MemberProfile[] {
       return selectMembers.all(room, after ?? '', limit).map(toProfile);
     },
-    memberCount: (room: string): number => countMembers.get(room)?.count ?? 0,
     memberIds: (room: string, limit: number): readonly string[] =>
       selectMemberIds.all(room, limit).map(({ user }) => user),
     roomsOf(user: string, archived: boolean, after: string | null, limit: number): readonly RoomSummary[] {

@@ -63,7 +63,6 @@ function makeStore(writer: Thread, reader: Thread): Store {
     memberships: (room, users) => reader.call('memberships', room, users),
     isMuted: (room, user) => reader.call('isMuted', room, user),
     members: (room, after, limit) => reader.call('members', room, after, limit),
-    memberCount: (room) => reader.call('memberCount', room),
     memberIds: (room, limit) => reader.call('memberIds', room, limit),
     roomsOf: (user, archived, after, limit) => reader.call('roomsOf', user, archived, after, limit),
 

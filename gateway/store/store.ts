@@ -220,7 +220,6 @@ export interface Store {
   isMuted(room: string, user: string): Promise<boolean>;
   /** Members with their profiles, by user id, those after `after`. */
   members(room: string, after: string | null, limit: number): Promise<readonly MemberProfile[]>;
-  memberCount(room: string): Promise<number>;
   /** At most `limit` user ids. */
   memberIds(room: string, limit: number): Promise<readonly string[]>;
   /** A user's rooms, by id, those after `after`; archived ones only where asked for. */

@@ -89,6 +89,26 @@ test('a DATABASE_URL that leads nowhere, or to no database, or is missing', asyn
   }
 });
 
+test('a database that a process without REDIS_URL has to itself, and the other way round', async () => {
+  const url = await postgres.createDatabase('alone_or_shared');
+  const alone = await startGateway({ DATABASE_URL: url });
+  expect(await refusal({ DATABASE_URL: url, KEY_PREFIX: 'shared' })).toContain(
+    'in use by another Parley process that has no REDIS_URL',
+  );
+  await alone.stop();
+  const shared = await startGateway({ REDIS_URL: redis.url, DATABASE_URL: url, KEY_PREFIX: 'shared' });
+  expect(await refusal({ DATABASE_URL: url, REDIS_URL: '' })).toContain(
+    'without REDIS_URL there can be one only',
+  );
+  await shared.stop();
+  await alone.restart();
+  await alone.stop();
+  // The log of before does not know what was written without it; a new one is seeded from the store.
+  expect(await refusal({ DATABASE_URL: url, KEY_PREFIX: 'shared' })).toContain('since this log was begun');
+  await shared.restart({ KEY_PREFIX: 'shared-anew' });
+  await Promise.all([alone.close(), shared.close()]);
+});
+
 test('with the right ones it starts', async () => {
   const gateway = await startGateway({
     REDIS_URL: locked.url,

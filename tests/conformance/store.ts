@@ -256,7 +256,7 @@ export function storeConformance(name: string, open: () => Promise<OpenedStore>)
             [bob, { role: 'readonly', muted: false, joinedAt: startTs }],
           ]),
         );
-        expect(await store.memberCount(room.id)).toBe(2);
+        expect(await store.memberIds(room.id, 10)).toHaveLength(2);
       });
 
       test('an id that is taken changes nothing', async () => {
@@ -273,7 +273,6 @@ export function storeConformance(name: string, open: () => Promise<OpenedStore>)
         expect(await store.directRoom(fresh('user'), fresh('user'))).toBeNull();
         expect(await store.memberships(room, ['ann'])).toEqual(new Map());
         expect(await store.members(room, null, 10)).toEqual([]);
-        expect(await store.memberCount(room)).toBe(0);
         expect(await store.memberIds(room, 10)).toEqual([]);
         expect(await store.roomsOf(fresh('user'), true, null, 10)).toEqual([]);
         expect(await all(room)).toEqual({ events: [], more: false });
@@ -614,7 +613,7 @@ export function storeConformance(name: string, open: () => Promise<OpenedStore>)
         );
         await store.commit([writer.leave('bob'), writer.leave(fresh('stranger'))]);
         expect(await store.memberships(room, ['bob'])).toEqual(new Map());
-        expect(await store.memberCount(room)).toBe(1);
+        expect(await store.memberIds(room, 10)).toHaveLength(1);
         expect((await store.members(room, null, 10)).map(({ user }) => user.id)).toEqual(['ann']);
         await store.commit([writer.join('bob')]);
         const bob = { role: 'member', muted: false, joinedAt: startTs + writer.seq } as const;
@@ -663,7 +662,6 @@ export function storeConformance(name: string, open: () => Promise<OpenedStore>)
         expect(await store.room(room)).toBeNull();
         expect(await store.directRoom(ann, bob)).toBeNull();
         expect(await store.memberships(room, [ann])).toEqual(new Map());
-        expect(await store.memberCount(room)).toBe(0);
         expect(await store.memberIds(room, 10)).toEqual([]);
         expect(await store.members(room, null, 10)).toEqual([]);
         expect(await store.roomsOf(ann, true, null, 10)).toEqual([]);
