@@ -125,7 +125,7 @@ async function open(job: OpenJob): Promise<Parts> {
     logger,
   });
   const keys = new RedisKeys('bench', logShards);
-  const scripts = new RedisScripts(connection, keys, random, '0');
+  const scripts = new RedisScripts(connection, keys, random);
   const tail = new RedisTail({
     connection,
     keys,

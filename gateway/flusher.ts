@@ -15,6 +15,10 @@ import { type Repeat, type Store, type StoredEvent, StoreRefused } from './store
 
 /** How often leases are renewed and shares compared. */
 const leaseIntervalMs = 1500;
+/** A shard that nobody has for this long is taken by whoever sees it: whose share it is may have died. */
+const freeMsMax = 2500;
+/** What was taken so is kept for this long above the share; by then the dead are no longer counted. */
+const keptMs = 10_000;
 /** Connections used side by side: shards are divided among so many lanes. */
 const lanes = 2;
 /** A wake-up may be missed: every shard is looked at this often. */
@@ -68,6 +72,10 @@ export class Flusher {
     timer: null,
     failures: 0,
   }));
+  /** Shards that nobody had at the last look, and since when. */
+  #free = new Map<number, number>();
+  /** Shards taken although they are above the share, and until when they are kept. */
+  readonly #kept = new Map<number, number>();
   readonly #timers: Timer[] = [];
   #isStopped = false;
   #isBalancing = false;
@@ -98,7 +106,7 @@ export class Flusher {
 
   // Shards.
 
-  /** Renews what is owned, gives up what is above the fair share, claims what is free below it. */
+  /** Renews what is owned, gives up what is above the fair share, claims what is free below it or for too long. */
   async #balance(): Promise<void> {
     if (this.#isBalancing || this.#isStopped) return;
     this.#isBalancing = true;
@@ -106,12 +114,13 @@ export class Flusher {
     try {
       const share = Math.ceil(tail.shards / (await tail.register()));
       for (const shard of [...this.#owned]) {
-        if (this.#owned.size > share) {
+        if (this.#owned.size > share && !this.#isKept(shard)) {
           this.#disown(shard);
           await tail.release(shard);
         } else if (!(await tail.renew(shard))) this.#disown(shard);
       }
       await this.#claimUpTo(share);
+      await this.#claimForsaken();
     } catch (err) {
       logger.debug({ err }, 'leases could not be renewed');
     } finally {
@@ -124,15 +133,43 @@ export class Flusher {
     const start = Math.floor(random.fraction() * tail.shards);
     for (let i = 0; i < tail.shards && this.#owned.size < share && !this.#isStopped; i++) {
       const shard = (start + i) % tail.shards;
-      if (this.#owned.has(shard) || !(await tail.claim(shard))) continue;
-      this.#owned.add(shard);
-      await tail.watch(shard, () => this.#wake(shard));
-      this.#wake(shard);
+      if (!this.#owned.has(shard)) await this.#claim(shard);
     }
+  }
+
+  async #claim(shard: number): Promise<boolean> {
+    const { tail } = this.#parts;
+    if (!(await tail.claim(shard))) return false;
+    this.#owned.add(shard);
+    await tail.watch(shard, () => this.#wake(shard));
+    this.#wake(shard);
+    return true;
+  }
+
+  /** A process that died counts for a while, and so does what would be its share: that must not wait. */
+  async #claimForsaken(): Promise<void> {
+    const { tail, clock, logger } = this.#parts;
+    const others = Array.from({ length: tail.shards }, (_, shard) => shard).filter(
+      (shard) => !this.#owned.has(shard),
+    );
+    const now = clock.now();
+    const before = this.#free;
+    this.#free = new Map((await tail.free(others)).map((shard) => [shard, before.get(shard) ?? now]));
+    for (const [shard, since] of this.#free) {
+      if (this.#isStopped || now - since < freeMsMax || !(await this.#claim(shard))) continue;
+      this.#free.delete(shard);
+      this.#kept.set(shard, now + keptMs);
+      logger.info({ shard }, 'a shard that nobody flushed is taken over');
+    }
+  }
+
+  #isKept(shard: number): boolean {
+    return (this.#kept.get(shard) ?? 0) > this.#parts.clock.now();
   }
 
   #disown(shard: number): void {
     this.#owned.delete(shard);
+    this.#kept.delete(shard);
     this.#laneOf(shard).dirty.delete(shard);
     this.#parts.tail.unwatch(shard);
   }

@@ -146,6 +146,7 @@ function wrapTail(tail: Tail, changes: Partial<Tail>): Tail {
     register: () => tail.register(),
     unregister: () => tail.unregister(),
     claim: (shard) => tail.claim(shard),
+    free: (shards) => tail.free(shards),
     renew: (shard) => tail.renew(shard),
     release: (shard) => tail.release(shard),
     watch: (shard, onWake) => tail.watch(shard, onWake),
@@ -196,6 +197,35 @@ describe('leases', () => {
     await untilEmpty(survivor);
     await close();
   });
+});
+
+test('a shard that nobody flushes is taken over while its dead owner still counts', async () => {
+  const { processes, makeRoom, close, real, store } = await open(2, { flushes: false });
+  const [survivor, dead] = processes as [LogProcess, LogProcess];
+  const parts = { store, clock, random, logger: pino({ level: 'silent' }), batchEventsMax: 100 };
+  const listeners = { onFlushed: () => {}, onParked: () => expect.unreachable('nothing is refused') };
+  // He counts for ever, so the fair share stays the half.
+  const flushers = processes.map(
+    ({ tail, log }) =>
+      new Flusher({
+        tail: wrapTail(tail, { register: async () => Math.max(2, await tail.register()) }),
+        log,
+        flushIntervalMs: 1,
+        ...parts,
+        ...listeners,
+      }),
+  );
+  for (const flusher of flushers) flusher.start();
+  await until(() => flushers.every(({ ownedShards }) => ownedShards === shards / 2), 'fair shares');
+  dead.die();
+  const rooms = await Promise.all(Array.from({ length: shards * 2 }, makeRoom));
+  await send(survivor.log, ...rooms.map((room) => new Sent(room)));
+  for (const room of rooms) await stored(real, room, 1);
+  await until(() => flushers[0]!.ownedShards === shards, 'all shards to be taken over');
+  await untilEmpty(survivor);
+  for (const flusher of flushers) await flusher.stop();
+  processes.pop();
+  await close();
 });
 
 test('two owners at once store every event once, in order, and keep the wal’s counters', async () => {

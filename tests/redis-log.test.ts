@@ -128,7 +128,7 @@ describe('one log of its own', () => {
     const room = await makeRoom();
     const shard = keys.shards[keys.shardOf(room)]!;
     // As after a failover to a server whose clock is behind: what was given before is ahead of all that comes.
-    await redis.call('XADD', shard.wal, '99999999999999-0', 'f', '', 'n', '');
+    await redis.call('XADD', shard.wal, '99999999999999-0', 'f', '', 'g', '');
     const first = new Tried(room, 4);
     log.append(first);
     await until(async () => (await log.heads([room]))[0]!.seq === 1, 'the append');
@@ -138,10 +138,11 @@ describe('one log of its own', () => {
     await unlinkAll(redis, keys);
     const second = new Tried(room, 4);
     log.append(second);
-    await until(async () => (await log.heads([room]))[0]!.epoch === 2, 'the new epoch');
+    const left = async () => (await tail.read(keys.shardOf(room), 1000))?.events.length;
+    await until(async () => (await left()) === 2, 'the new epoch and its first message');
     // The batch of before, once more: nothing of now may go.
     await tail.committed(batch);
-    expect((await tail.read(keys.shardOf(room), 1000))!.events).toHaveLength(2);
+    expect(await left()).toBe(2);
     expect(second.outcome).toBeNull();
     flusher.start();
     await until(() => second.outcome !== null, 'the commit');
@@ -180,6 +181,98 @@ describe('one log of its own', () => {
     await own.close();
   });
 
+  test('what the store does not have of one room lies in parts, which go when it has them', async () => {
+    const recentBytes = 16_384;
+    const { processes, store, close, makeRoom } = await openRooms(redis.url, 2, {
+      flushes: false,
+      options: { recentBytes },
+    });
+    const [{ log, flusher, keys }, reader] = processes as [LogProcess, LogProcess];
+    const room = await makeRoom();
+    const count = 1500;
+    const tried = Array.from(
+      { length: count },
+      () => new Tried(room, 1, messageId(), 'ann', 'x'.repeat(2000)),
+    );
+    for (const each of tried) log.append(each);
+    await until(() => tried.every(({ outcome }) => outcome !== null), 'the appends');
+    const parts = async () => Number(await redis.ask('XLEN', keys.older(room)));
+    // Not one string of megabytes, and nothing of it is gone: the store has none of it.
+    expect(Number(await redis.ask('STRLEN', keys.recent(room)))).toBeLessThanOrEqual(recentBytes);
+    const most = await parts();
+    expect(most).toBeGreaterThan(2);
+    expect((await store.page(room, null, 0, 10, 1e6)).events).toEqual([]);
+    const seqs = (events: readonly Uint8Array[] | null) => events?.map((bytes) => readSeq(bytes)) ?? null;
+    const from = (first: number, length: number) => Array.from({ length }, (_, i) => first + i);
+    expect(seqs(await reader.log.recent(room))).toEqual(from(1, count));
+    for (const after of [0, 1, count / 2, count - 20, count - 1, count]) {
+      for (const limit of [1, 10, 1000, count]) {
+        const expected = from(after + 1, Math.min(limit, count - after));
+        expect(seqs(await reader.log.readAfter(room, after, limit))).toEqual(expected);
+      }
+    }
+    flusher.start();
+    await until(async () => (await log.heads([room]))[0]!.committed === count, 'the store to have all');
+    await until(async () => (await parts()) === 1, 'the parts to go');
+    const left = seqs(await log.recent(room))!;
+    expect(left).toEqual(from(count - left.length + 1, left.length));
+    expect(await log.readAfter(room, 0, 10)).toBeNull();
+    // As it goes on, one part stays.
+    for (let round = 0; round < 20; round++) {
+      const more = Array.from({ length: 20 }, () => new Tried(room, 4, messageId(), 'ann', 'x'.repeat(2000)));
+      for (const each of more) log.append(each);
+      await until(() => more.every(({ outcome }) => outcome !== null), 'the appends');
+    }
+    expect(await parts()).toBeLessThanOrEqual(2);
+    await close();
+  });
+
+  test('of a room that nobody had opened tells two processes that come at once the same', async () => {
+    const { processes, store, close } = await openRooms(redis.url, 2, { shards: 4 });
+    for (let round = 0; round < 60; round++) {
+      const id = `fresh-${round}`;
+      const room = { id, name: id, type: 'group' as const, public: false, encrypted: false, avatarUrl: null };
+      const record = { ...room, metadata: null, retentionDays: null, createdBy: 'ann', createdAt: 1 };
+      await store.createRoom(record, [{ user: 'ann', role: 'admin' }]);
+      const heads = await Promise.all(processes.flatMap(({ log }) => [log.open(id), log.open(id)]));
+      expect(new Set(heads.map((head) => JSON.stringify(head))).size).toBe(1);
+      expect(heads[0]).toEqual({ epoch: 1, seq: 0, messages: 0, committed: 0 });
+    }
+    const [{ keys }] = processes as [LogProcess];
+    // Nothing is left of having asked.
+    for (const { meta } of keys.shards) {
+      const fields = (await redis.ask('HKEYS', meta)) as string[];
+      expect(fields.filter((field) => field.startsWith('miss:'))).toEqual([]);
+    }
+    await close();
+  });
+
+  test('goes on where it was, but not from what another version has left', async () => {
+    const { processes, store, close, makeRoom } = await openRooms(redis.url, 1);
+    const [first] = processes.splice(0) as [LogProcess];
+    const { keys } = first;
+    const room = await makeRoom();
+    const tried = [new Tried(room, 4), new Tried(room, 4)];
+    for (const each of tried) first.log.append(each);
+    await until(() => tried.every(({ outcome }) => outcome !== null), 'the appends');
+    await first.close();
+    const begin = async () => {
+      const keyPrefix = keys.shardCount.split(':')[0]!;
+      const one = await openLogProcess({ url: redis.url, store, keyPrefix });
+      const head = (await one.log.open(room))!;
+      await one.close();
+      return head;
+    };
+    expect(await begin()).toMatchObject({ epoch: 1, seq: 2 });
+    const { meta } = keys.shards[keys.shardOf(room)]!;
+    const [runId] = String(await redis.ask('HGET', meta, 'run')).split('.');
+    await redis.ask('HSET', meta, 'run', `${runId}.another`);
+    const after = await begin();
+    expect(after).toMatchObject({ epoch: 2 });
+    expect(await begin()).toMatchObject({ epoch: 2, seq: after.seq });
+    await close();
+  });
+
   test('an id that has to be looked up holds nobody else up while the store does not answer', async () => {
     const { processes, store, close, makeRoom } = await openRooms(redis.url, 1, {}, (real) => ({
       ...real,
@@ -210,6 +303,80 @@ describe('one log of its own', () => {
   });
 });
 
+describe('what the servers are set to', () => {
+  /** Closes every connection that gives commands to it. */
+  const cut = (server: RedisServer) => server.ask('CLIENT', 'KILL', 'TYPE', 'normal', 'SKIPME', 'yes');
+
+  test('is read again when the server comes back: what it no longer keeps is no longer promised', async () => {
+    const own = await startRedis({ fsync: 'always' });
+    const { processes, close, makeRoom } = await openRooms(own.url, 1);
+    const [{ log, connection, lines }] = processes as [LogProcess];
+    const room = await makeRoom();
+    const before = new Tried(room, 2);
+    log.append(before);
+    await until(() => before.outcome !== null, 'the append');
+    expect([log.levels, before.outcome]).toEqual([[1, 2, 4], expect.objectContaining({ level: 2 })]);
+    await own.kill();
+    await own.start(false, { appendonly: 'no' });
+    await until(() => log.levels.length === 2, 'the settings to be read again');
+    expect(log.levels).toEqual([1, 4]);
+    expect(lines.filter((line) => line.includes('appendonly is off'))).toHaveLength(1);
+    // Whoever was told otherwise in his welcome is not lied to.
+    await until(async () => {
+      const weak = new Tried(room, 1);
+      log.append(weak);
+      await until(() => weak.outcome !== null, 'an append to settle');
+      return 'seq' in weak.outcome! && weak.outcome.level === 1;
+    }, 'appends to go on');
+    const strong = new Tried(room, 2);
+    log.append(strong);
+    await until(() => strong.outcome !== null, 'the append');
+    expect(strong.outcome).toEqual({ code: 'UNAVAILABLE' });
+    expect(connection.problem).toBeNull();
+    await own.ask('CONFIG', 'SET', 'maxmemory-policy', 'allkeys-lru');
+    await cut(own);
+    await until(() => connection.problem !== null, 'the policy to be seen');
+    expect(connection.problem).toContain('allkeys-lru');
+    expect(lines.filter((line) => line.includes('"level":50') && line.includes('allkeys-lru'))).toHaveLength(
+      1,
+    );
+    await close();
+    await own.close();
+  });
+
+  test('is what the weakest node of a cluster is set to', async () => {
+    const [first, second, third] = cluster.nodes as [RedisServer, RedisServer, RedisServer];
+    const keep = async (node: RedisServer, isKept: boolean) => {
+      await node.ask('CONFIG', 'SET', 'appendfsync', 'always');
+      await node.ask('CONFIG', 'SET', 'appendonly', isKept ? 'yes' : 'no');
+    };
+    await keep(first, true);
+    await keep(second, true);
+    // The address that one connects to is that of the first.
+    const weak = await openRooms(cluster.url, 1);
+    expect(weak.logs[0]!.levels).toEqual([1, 4]);
+    await keep(third, true);
+    await cut(third);
+    await until(() => weak.logs[0]!.levels.length === 3, 'the settings to be read again');
+    expect(weak.logs[0]!.levels).toEqual([1, 2, 4]);
+    const room = await weak.makeRoom();
+    await until(async () => {
+      const tried = new Tried(room, 2);
+      weak.logs[0]!.append(tried);
+      await until(() => tried.outcome !== null, 'the append');
+      return 'seq' in tried.outcome! && tried.outcome.level === 2;
+    }, 'an append on disk');
+    await second.ask('CONFIG', 'SET', 'maxmemory-policy', 'allkeys-lfu');
+    await cut(second);
+    await until(() => weak.processes[0]!.connection.problem !== null, 'the policy to be seen');
+    await second.ask('CONFIG', 'SET', 'maxmemory-policy', 'noeviction');
+    await cut(second);
+    await until(() => weak.processes[0]!.connection.problem === null, 'the policy to be seen again');
+    await weak.close();
+    for (const node of [first, second, third]) await keep(node, false);
+  });
+});
+
 describe('a Redis cluster', () => {
   test('is heard through sharded channels', async () => {
     const { processes, close, makeRoom } = await openRooms(cluster.url, 2);
@@ -229,7 +396,9 @@ describe('a Redis cluster', () => {
   });
 
   test('whose slot moves under load loses nothing and gives no seq twice', async () => {
-    const { processes, store, close, makeRoom } = await openRooms(cluster.url, 2);
+    // Small parts: what is recent becomes older while the keys move.
+    const options = { recentBytes: 2048 };
+    const { processes, store, close, makeRoom } = await openRooms(cluster.url, 2, { options });
     const [{ keys }] = processes as [LogProcess];
     const ears = processes.map(({ log }) => {
       const ear = new Map<number, string>();
@@ -321,12 +490,12 @@ class Tried implements Append {
   outcome: Outcome | null = null;
   isUnderWay = false;
 
-  constructor(room: string, level: Level, id = messageId(), from = 'ann') {
+  constructor(room: string, level: Level, id = messageId(), from = 'ann', text = 'hello') {
     this.room = room;
     this.level = level;
     this.id = id;
     this.from = from;
-    this.bytes = encodeMessage(room, from, id, 'text', 'hello', null);
+    this.bytes = encodeMessage(room, from, id, 'text', text, null);
   }
 
   appendTo(log: Log): void {

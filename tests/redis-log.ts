@@ -5,10 +5,11 @@ import { pino } from 'pino';
 import { systemClock, systemRandom } from '../gateway/clock.ts';
 import { Flusher } from '../gateway/flusher.ts';
 import type { Log } from '../gateway/log/log.ts';
-import { RedisLog, type RedisLogOptions } from '../gateway/log/redis.ts';
+import { RedisLog } from '../gateway/log/redis.ts';
 import { RedisConnection } from '../gateway/log/redis-connection.ts';
 import { RedisKeys } from '../gateway/log/redis-keys.ts';
-import { RedisScripts } from '../gateway/log/redis-scripts.ts';
+import type { RedisLogOptions } from '../gateway/log/redis-parts.ts';
+import { RedisScripts, validFor } from '../gateway/log/redis-scripts.ts';
 import { RedisTail } from '../gateway/log/redis-tail.ts';
 import { openPostgresStore } from '../gateway/store/postgres.ts';
 import type { Store } from '../gateway/store/store.ts';
@@ -58,7 +59,7 @@ export async function openLogProcess(settings: LogProcessOptions): Promise<LogPr
   const [clock, random] = [systemClock, systemRandom];
   const connection = await RedisConnection.open(url, random, logger);
   const keys = new RedisKeys(keyPrefix, shards);
-  const scripts = new RedisScripts(connection, keys, random, '0');
+  const scripts = new RedisScripts(connection, keys, random);
   const { dedupeSeconds } = options;
   const tail = new RedisTail({ connection, keys, scripts, owner, dedupeSeconds, recentTtlSeconds: 300 });
   const log = new RedisLog({
@@ -115,7 +116,7 @@ export async function openLogProcess(settings: LogProcessOptions): Promise<LogPr
 export async function ageShards(redis: RedisServer, keyPrefix: string, shards: number): Promise<void> {
   const runId = /run_id:(\w+)/.exec(String(await redis.ask('INFO', 'server')))![1];
   for (const { meta } of new RedisKeys(keyPrefix, shards).shards) {
-    const fields = { run: `${runId}.0`, since: '1', incarnation: 'old', inherited: '0-0' };
+    const fields = { run: validFor(runId!), since: '1', incarnation: 'old', inherited: '0-0' };
     await redis.ask('HSET', meta, ...Object.entries(fields).flat());
   }
 }

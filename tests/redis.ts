@@ -40,8 +40,8 @@ export interface RedisServer {
   /** SIGKILL, and waits for the end. */
   kill(): Promise<void>;
   signal(name: 'SIGSTOP' | 'SIGCONT'): void;
-  /** Starts it again on the same port and files, or with none of them. */
-  start(isEmpty?: boolean): Promise<void>;
+  /** Starts it again on the same port and files, or with none of them; with some settings changed. */
+  start(isEmpty?: boolean, changes?: Readonly<Record<string, string>>): Promise<void>;
   /** Ends it and removes its directory. */
   close(): Promise<void>;
 }
@@ -96,12 +96,15 @@ class Server implements RedisServer {
     return readFileSync(join(this.#folder, 'log'), 'utf8');
   }
 
-  async start(isEmpty = false): Promise<void> {
+  async start(isEmpty = false, changes: Readonly<Record<string, string>> = {}): Promise<void> {
     if (isEmpty) {
       for (const name of ['appendonlydir', 'dump.rdb'])
         rmSync(join(this.#folder, name), { recursive: true, force: true });
     }
-    const flags = Object.entries(this.#settings).flatMap(([name, value]) => [`--${name}`, value]);
+    const flags = Object.entries({ ...this.#settings, ...changes }).flatMap(([name, value]) => [
+      `--${name}`,
+      value,
+    ]);
     const log = openSync(join(this.#folder, 'log'), 'a');
     const place = ['--port', String(this.port), '--bind', '127.0.0.1', '--dir', this.#folder];
     const child = Bun.spawn(['redis-server', ...place, ...flags], {

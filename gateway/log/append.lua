@@ -1,144 +1,163 @@
--- Appends a batch of events of one shard: dedupes, numbers, stamps, keeps, publishes. All reads come before the first
+-- Appends a batch of events of one shard: dedupes, numbers, stamps, keeps, publishes. What may fail comes before the first
 -- write, since a script that fails halfway keeps what it wrote. The text is preceded by `local RUN, INCARNATION = …`.
 -- RUN is the run_id of the very server it was loaded into: after a restart, a failover or a move of the slot the script
 -- is not there, so no append can reach a server whose heads were not found valid. INCARNATION is the one that the caller
 -- knows: where the log lost everything on a server that went on, whoever comes second finds out as well.
 --
--- KEYS  1 heads (hash: room -> epoch, seq, ts, committed seq, messages as '>ddddd')
+-- KEYS  1 heads (hash: room -> epoch, seq, ts, committed seq, messages, behind as '>dddddd'; behind: the seq up to which
+--         older parts may go as soon as they are committed, 0 where none waits)
 --       2 meta  (hash: run, since, incarnation, inherited, wal_bytes, wal_events, buckets, committed, miss:ROOM)
---       3 wal   (stream: one entry a call; f: the frames, n: the message number of each as '>I8')
---       in a cluster then the two parts of recent of each room, so that none of them is away
+--       3 wal   (stream: one entry a call; f: the frames, room by room; g: for each room the number of its frames and of
+--         its messages before them, as '>I4I8')
+--       in a cluster then recent and older of each room, so that none of them is away
 -- ARGV  1 start of the shard's keys, 2 WAL_MAX_BYTES, 3 RECENT_BYTES, 4 DEDUPE_SECONDS, 5 PUBLISH or SPUBLISH,
 --       6 nonce for misses, then for each entry: room, id (16 bytes), from, frame
 -- Answers {'invalid'}: another server's heads, or another incarnation; adopt first. {'full'}: the wal is at its bound.
 --         {'missing', room, nonce, …}: these rooms have no head; seed them first. Nothing was written but the nonces.
---         {'ok', wal id, incarnation, packed}: for each entry '>BI8I8': 0 new, 1 repeated, 2 another user's id; seq; ts.
+--         {'ok', wal id, incarnation, packed}: for each entry '>I8BI8': seq; 207 new, 1 repeated, 2 another user's id; ts.
+--
+-- Most of its time goes into making strings: one pack of seq and ts, with the byte that stands between them in a frame,
+-- is the stamp, the value kept for the id and the answer.
 
 local heads, meta, wal = KEYS[1], KEYS[2], KEYS[3]
+local ARGV, call, sub, pack, unpackBytes, byte = ARGV, redis.call, string.sub, struct.pack, struct.unpack, string.byte
 local prefix, publish = ARGV[1], ARGV[5]
-local firstArg = 7
-local count = (#ARGV - firstArg + 1) / 4
+local firstArg, lastArg = 7, #ARGV
 
-local state = redis.call('HMGET', meta, 'run', 'wal_bytes', 'wal_events', 'buckets', 'incarnation')
-if state[1] ~= RUN or state[5] ~= INCARNATION then return {'invalid'} end
-local walBytes = tonumber(state[2]) or 0
-local walEvents = tonumber(state[3]) or 0
+local state = call('HMGET', meta, 'run', 'incarnation', 'wal_bytes', 'wal_events', 'buckets')
+if state[1] ~= RUN or state[2] ~= INCARNATION then return {'invalid'} end
+local walBytes = tonumber(state[3]) or 0
+local walEvents = tonumber(state[4]) or 0
 -- The second bound keeps the jump of a new epoch (2^26) beyond every number that was given.
 if walBytes >= tonumber(ARGV[2]) or walEvents >= 33554432 then return {'full'} end
 
-local names, known = {}, {}
-for i = 0, count - 1 do
-  local room = ARGV[firstArg + i * 4]
-  if not known[room] then
-    known[room] = true
-    names[#names + 1] = room
+-- Rooms by their place in `names`; entries by theirs in the call.
+local names, rooms, fields, placeOf, n, m = {}, {}, {}, {}, 0, 0
+for at = firstArg, lastArg, 4 do
+  local room = ARGV[at]
+  m = m + 1
+  fields[m] = ARGV[at + 1] .. room
+  local r = placeOf[room]
+  if not r then
+    n = n + 1
+    names[n], placeOf[room], r = room, n, n
+  end
+  rooms[m] = r
+end
+local packedHeads = call('HMGET', heads, unpack(names))
+local missing
+for i = 1, n do
+  if not packedHeads[i] then
+    missing = missing or {}
+    missing[#missing + 1] = names[i]
   end
 end
-local rooms, missing = {}, {}
-local packedHeads = redis.call('HMGET', heads, unpack(names))
-for i, room in ipairs(names) do
-  if packedHeads[i] then
-    local epoch, seq, ts, committed, messages = struct.unpack('>ddddd', packedHeads[i])
-    rooms[room] = {epoch = epoch, seq = seq, ts = ts, committed = committed, messages = messages, frames = {}}
-  else
-    missing[#missing + 1] = room
-  end
-end
-if #missing > 0 then
+if missing then
   local answer = {'missing'}
   for _, room in ipairs(missing) do
-    redis.call('HSETNX', meta, 'miss:' .. room, ARGV[6])
+    call('HSETNX', meta, 'miss:' .. room, ARGV[6])
     answer[#answer + 1] = room
-    answer[#answer + 1] = redis.call('HGET', meta, 'miss:' .. room)
+    answer[#answer + 1] = call('HGET', meta, 'miss:' .. room)
   end
   return answer
 end
 
-local time = redis.call('TIME')
+local time = call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
 -- Each bucket is named by the second it begins in, so that another DEDUPE_SECONDS finds those of the one before.
 local buckets = {}
-for start in string.gmatch(state[4] or '', '%d+') do buckets[#buckets + 1] = start end
+for start in string.gmatch(state[5] or '', '%d+') do buckets[#buckets + 1] = start end
 local newest = buckets[#buckets]
-if not newest or tonumber(time[1]) >= tonumber(newest) + tonumber(ARGV[4]) then buckets[#buckets + 1] = time[1] end
-local fields, seen = {}, {}
-for i = 0, count - 1 do
-  local at = firstArg + i * 4
-  fields[i + 1] = ARGV[at + 1] .. ARGV[at]
-end
+local isNewBucket = not newest or tonumber(time[1]) >= tonumber(newest) + tonumber(ARGV[4])
+if isNewBucket then buckets[#buckets + 1] = time[1] end
+local seen = {}
 -- With nothing in the wal all is committed, and what is older than the window does not count.
 local lastBucket = walEvents == 0 and math.max(1, #buckets - 1) or 1
 for b = #buckets, lastBucket, -1 do
-  local found = redis.call('HMGET', prefix .. 'ids:' .. buckets[b], unpack(fields))
-  for i = 1, count do
-    if found[i] and not seen[fields[i]] then
-      local seq, ts = struct.unpack('>I8I8', found[i])
-      seen[fields[i]] = {seq = seq, ts = ts, from = string.sub(found[i], 17)}
-    end
+  local found = call('HMGET', prefix .. 'ids:' .. buckets[b], unpack(fields))
+  for i = 1, m do
+    local first = found[i]
+    if first and not seen[fields[i]] then seen[fields[i]] = first end
   end
 end
 
-local answers, ids = {}, {}
-for i = 0, count - 1 do
-  local at = firstArg + i * 4
-  local room, from, frame = rooms[ARGV[at]], ARGV[at + 2], ARGV[at + 3]
-  local field = fields[i + 1]
+local epochs, seqs, times, committed, messages, behind, before, pieces = {}, {}, {}, {}, {}, {}, {}, {}
+for r = 1, n do
+  local epoch, seq, ts, stored, count, waits = unpackBytes('>dddddd', packedHeads[r])
+  epochs[r], seqs[r], times[r], committed[r], messages[r], behind[r], before[r] =
+    epoch, seq, ts > now and ts or now, stored, count, waits, count
+end
+local answers, ids, k = {}, {}, 0
+for i = 1, m do
+  local at = firstArg + i * 4 - 4
+  local from, field = ARGV[at + 2], fields[i]
   local first = seen[field]
   if first then
-    answers[i + 1] = struct.pack('>BI8I8', first.from == from and 1 or 2, first.seq, first.ts)
+    answers[i] = sub(first, 1, 8) .. (sub(first, 18) == from and '\1' or '\2') .. sub(first, 10, 17)
   else
-    room.seq = room.seq + 1
-    if now > room.ts then room.ts = now end
+    local r, frame = rooms[i], ARGV[at + 3]
+    local seq = seqs[r] + 1
+    seqs[r] = seq
     -- 0x9n 0x40: a message.
-    if string.byte(frame, 2) == 64 then room.messages = room.messages + 1 end
-    local stamped = string.sub(frame, 1, 3) .. struct.pack('>I8BI8', room.seq, 207, room.ts) .. string.sub(frame, 21)
-    room.frames[#room.frames + 1] = stamped
-    room.numbers = (room.numbers or '') .. struct.pack('>I8', room.messages)
-    seen[field] = {seq = room.seq, ts = room.ts, from = from}
-    ids[#ids + 1] = field
-    ids[#ids + 1] = struct.pack('>I8I8', room.seq, room.ts) .. from
-    answers[i + 1] = struct.pack('>BI8I8', 0, room.seq, room.ts)
-  end
-end
-
-if #ids == 0 then
-  -- All repeated: they are committed when what is in the wal now is.
-  local last = redis.call('XREVRANGE', wal, '+', '-', 'COUNT', 1)
-  return {'ok', last[1] and last[1][1] or '0-0', state[5], table.concat(answers)}
-end
-
-local packed, frames, numbers = {}, {}, {}
-for _, name in ipairs(names) do
-  local room = rooms[name]
-  if #room.frames > 0 then
-    room.bytes = table.concat(room.frames)
-    frames[#frames + 1] = room.bytes
-    numbers[#numbers + 1] = room.numbers
-    packed[#packed + 1] = name
-    packed[#packed + 1] = struct.pack('>ddddd', room.epoch, room.seq, room.ts, room.committed, room.messages)
-  end
-end
-local entryFrames, entryNumbers = table.concat(frames), table.concat(numbers)
-local walId = redis.call('XADD', wal, '*', 'f', entryFrames, 'n', entryNumbers)
-redis.call('HSET', heads, unpack(packed))
-redis.call('HSET', prefix .. 'ids:' .. buckets[#buckets], unpack(ids))
-redis.call('HSET', meta,
-  'wal_bytes', string.format('%.0f', walBytes + #entryFrames + #entryNumbers),
-  'wal_events', string.format('%.0f', walEvents + #ids / 2),
-  'buckets', table.concat(buckets, ','))
-for _, name in ipairs(names) do
-  local room = rooms[name]
-  if room.bytes then
-    local recent = prefix .. 'recent:' .. name
-    local size = redis.call('APPEND', recent, room.bytes)
-    if size > tonumber(ARGV[3]) then
-      -- The older part may go when all of it is committed; until then this one grows.
-      local first = struct.unpack('>I8', redis.call('GETRANGE', recent, 3, 10))
-      if room.committed >= first - 1 then redis.call('RENAME', recent, prefix .. 'older:' .. name) end
+    if byte(frame, 2) == 64 then messages[r] = messages[r] + 1 end
+    local place = pack('>I8BI8', seq, 207, times[r])
+    local list = pieces[r]
+    if list then
+      local f = #list
+      list[f + 1], list[f + 2], list[f + 3] = sub(frame, 1, 3), place, sub(frame, 21)
+    else
+      pieces[r] = {sub(frame, 1, 3), place, sub(frame, 21)}
     end
-    redis.call(publish, prefix .. 'room:' .. name, room.bytes)
+    local kept = place .. from
+    seen[field] = kept
+    ids[k + 1], ids[k + 2] = field, kept
+    k = k + 2
+    answers[i] = place
   end
+end
+local answer = table.concat(answers)
+if k == 0 then
+  -- All repeated: they are committed when what is in the wal now is.
+  local last = call('XREVRANGE', wal, '+', '-', 'COUNT', 1)
+  return {'ok', last[1] and last[1][1] or '0-0', state[2], answer}
+end
+
+local function packHead(r)
+  return pack('>dddddd', epochs[r], seqs[r], times[r], committed[r], messages[r], behind[r])
+end
+local frames, groups, written, packed, p = {}, {}, {}, {}, 0
+for r = 1, n do
+  local list = pieces[r]
+  if list then
+    p = p + 1
+    frames[p], groups[p], written[p] = table.concat(list), pack('>I4I8', #list / 3, before[r]), r
+    packed[p * 2 - 1], packed[p * 2] = names[r], packHead(r)
+  end
+end
+local entryFrames, entryGroups = table.concat(frames), table.concat(groups)
+local walId = call('XADD', wal, '*', 'f', entryFrames, 'g', entryGroups)
+call('HSET', heads, unpack(packed))
+call('HSET', prefix .. 'ids:' .. buckets[#buckets], unpack(ids))
+call('HSET', meta, 'wal_bytes', walBytes + #entryFrames + #entryGroups, 'wal_events', walEvents + k / 2)
+if isNewBucket then call('HSET', meta, 'buckets', table.concat(buckets, ',')) end
+
+-- The last frames are one string that grows; when it has RECENT_BYTES it becomes a part of `older`, a stream of parts by
+-- their last seq, and the parts before it go as far as they are committed.
+local recentBytes = tonumber(ARGV[3])
+for i = 1, p do
+  local r = written[i]
+  local recent = prefix .. 'recent:' .. names[r]
+  if call('APPEND', recent, frames[i]) > recentBytes then
+    local older, part = prefix .. 'older:' .. names[r], call('GET', recent)
+    local last = unpackBytes('>I8', part, 4) - 1
+    call('XADD', older, seqs[r], '', part)
+    call('UNLINK', recent)
+    call('XTRIM', older, 'MINID', '~', math.min(last, committed[r]) + 1, 'LIMIT', 0)
+    behind[r] = last > committed[r] and last or 0
+    call('HSET', heads, names[r], packHead(r))
+  end
+  call(publish, prefix .. 'room:' .. names[r], frames[i])
 end
 -- Whoever flushes this shard sleeps while its wal is empty.
-if walEvents == 0 then redis.call(publish, prefix .. 'wake', '') end
-return {'ok', walId, state[5], table.concat(answers)}
+if walEvents == 0 then call(publish, prefix .. 'wake', '') end
+return {'ok', walId, state[2], answer}

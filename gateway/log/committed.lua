@@ -1,5 +1,6 @@
--- After the store has committed the front of the wal: sets the committed seqs, trims, tells who waits, and forgets
--- message ids that are old and committed. May be repeated, and run by two owners at once.
+-- After the store has committed the front of the wal: sets the committed seqs, trims the wal and what rooms keep beyond
+-- RECENT_BYTES, tells who waits, and forgets message ids that are old and committed. May be repeated, and run by two
+-- owners at once.
 --
 -- KEYS  1 heads, 2 meta, 3 wal
 -- ARGV  1 start of the shard's keys, 2 PUBLISH or SPUBLISH, 3 incarnation that the entries were read under, 4 id of the
@@ -21,16 +22,20 @@ for i = 9, #ARGV, 2 do
   names[#names + 1] = ARGV[i]
   seqs[#seqs + 1] = tonumber(ARGV[i + 1])
 end
-local packed = {}
+local packed, trims = {}, {}
 for from = 1, #names, chunk do
   local found = redis.call('HMGET', heads, unpack(names, from, math.min(from + chunk - 1, #names)))
   for i = 1, #found do
     if found[i] then
-      local epoch, seq, ts, committed, messages = struct.unpack('>ddddd', found[i])
-      local stored = seqs[from + i - 1]
+      local epoch, seq, ts, committed, messages, behind = struct.unpack('>dddddd', found[i])
+      local room, stored = names[from + i - 1], seqs[from + i - 1]
       if stored > committed then
-        packed[#packed + 1] = names[from + i - 1]
-        packed[#packed + 1] = struct.pack('>ddddd', epoch, seq, ts, stored, messages)
+        if behind > 0 then
+          trims[#trims + 1] = {prefix .. 'older:' .. room, math.min(behind, stored) + 1}
+          if stored >= behind then behind = 0 end
+        end
+        packed[#packed + 1] = room
+        packed[#packed + 1] = struct.pack('>dddddd', epoch, seq, ts, stored, messages, behind)
       end
     end
   end
@@ -41,11 +46,14 @@ local first = redis.call('XRANGE', wal, '-', '+', 'COUNT', 1)
 if not (first[1] and first[1][1] == firstId) then
   bytes, events = 0, 0
   for _, entry in ipairs(redis.call('XRANGE', wal, '-', lastId)) do
-    bytes = bytes + #entry[2][2] + #entry[2][4]
-    events = events + #entry[2][4] / 8
+    local groups = entry[2][4]
+    bytes = bytes + #entry[2][2] + #groups
+    for at = 1, #groups, 12 do events = events + struct.unpack('>I4', groups, at) end
   end
 end
 
+-- Before the heads, which say that it is done.
+for _, trim in ipairs(trims) do redis.call('XTRIM', trim[1], 'MINID', '~', trim[2], 'LIMIT', 0) end
 for from = 1, #packed, chunk do
   redis.call('HSET', heads, unpack(packed, from, math.min(from + chunk - 1, #packed)))
 end

@@ -3,8 +3,11 @@
 
 import { Cluster, Command, Redis, type RedisOptions } from 'ioredis';
 import type { Random } from '../../core/clock.ts';
+import type { Level } from '../../core/protocol/frames.ts';
 import type { Logger } from '../logger.ts';
 import { StoreStartError } from '../store/store.ts';
+import { FactsWatch, readFacts, type ServerFacts } from './redis-facts.ts';
+import { type PackedArguments, PackedCommand } from './redis-packed.ts';
 import { RedisSync } from './redis-sync.ts';
 
 type Argument = string | number | Uint8Array;
@@ -14,8 +17,6 @@ const commandTimeoutMs = 3000;
 const connectTimeoutMs = 2000;
 const backoffMsMin = 50;
 const backoffMsMax = 2000;
-/** The oldest Redis whose scripts and streams do what is needed. */
-const versionMin = 7;
 
 export interface ConnectionObserver {
   onMessage(channel: string, payload: Uint8Array): void;
@@ -25,22 +26,10 @@ export interface ConnectionObserver {
   onReconnected(): void;
 }
 
-/** What the server told at the start. */
-export interface ServerFacts {
-  readonly version: string;
-  readonly isCluster: boolean;
-  /** Every reply means that the append log is on disk. */
-  readonly isSynced: boolean;
-  /** WAITAOF is there (7.2). */
-  readonly hasWaitAof: boolean;
-  /** Settings that work but lose what one may not expect to lose. */
-  readonly warnings: readonly string[];
-}
-
 export class RedisConnection {
-  readonly facts: ServerFacts;
   /** Where level 2 has to be waited for; null where every answer means it, or nothing can. */
   readonly sync: RedisSync | null;
+  readonly #watch: FactsWatch;
   readonly #commands: Redis | Cluster;
   readonly #channels: Redis | Cluster;
   readonly #subscribed = new Set<string>();
@@ -56,7 +45,7 @@ export class RedisConnection {
     logger: Logger,
   ) {
     this.sync = syncing === null ? null : new RedisSync(syncing, syncKey);
-    this.facts = facts;
+    this.#watch = new FactsWatch(facts, () => serversOf(commands), logger);
     this.#commands = commands;
     this.#channels = channels;
     commands.on('error', (err: Error) => logger.warn({ err }, 'redis: commands'));
@@ -69,6 +58,24 @@ export class RedisConnection {
     channels.on('ready', () => void this.#resubscribe(logger));
     // It may be another server, or the same one with another state.
     commands.on('ready', () => this.#observer?.onReconnected());
+    this.#watchServers(commands);
+  }
+
+  #watchServers(commands: Redis | Cluster): void {
+    const look = () => void this.look();
+    const watch = (server: Redis) => {
+      server.on('close', () => this.#watch.doubt());
+      server.on('ready', look);
+    };
+    for (const server of serversOf(commands)) watch(server);
+    if (!(commands instanceof Cluster)) return;
+    commands.on('+node', (server: Redis) => {
+      this.#watch.doubt();
+      watch(server);
+      look();
+    });
+    // A replica may have become a master.
+    commands.on('refresh', look);
   }
 
   /** Connects and reads the server's settings. StoreStartError, in one line, where it cannot serve. */
@@ -85,8 +92,9 @@ export class RedisConnection {
     });
     try {
       await probe.connect();
-      const facts = await readFacts(probe);
-      const commands = await connect(url, options, facts.isCluster);
+      const { isCluster } = await readGood([probe]);
+      const commands = await connect(url, options, isCluster);
+      const facts = await readGood(serversOf(commands));
       const channels = await connect(url, options, facts.isCluster);
       const isWaited = facts.hasWaitAof && !facts.isSynced && !facts.isCluster;
       const syncing = isWaited ? await connectOne(url, options) : null;
@@ -98,6 +106,26 @@ export class RedisConnection {
     } finally {
       probe.disconnect();
     }
+  }
+
+  get facts(): ServerFacts {
+    return this.#watch.facts;
+  }
+
+  /** What can be promised of an append. */
+  get levels(): readonly Level[] {
+    const { isSynced, hasWaitAof } = this.facts;
+    return isSynced || (hasWaitAof && this.sync !== null) ? [1, 2, 4] : [1, 4];
+  }
+
+  /** What the answer of an append means; the least while the server may have become another one. */
+  get answerLevel(): Level {
+    return this.facts.isSynced && !this.#watch.isInDoubt ? 2 : 1;
+  }
+
+  /** Null, or why the servers cannot be relied on, although they answer. */
+  get problem(): string | null {
+    return this.facts.problem;
   }
 
   observe(observer: ConnectionObserver): void {
@@ -115,11 +143,20 @@ export class RedisConnection {
     return this.#commands.sendCommand(command) as Promise<unknown>;
   }
 
+  /** As `call`, of a script whose arguments are packed already; `last` goes behind them. */
+  callPacked(sha: string, keys: readonly string[], packed: PackedArguments, last: string): Promise<unknown> {
+    return this.#commands.sendCommand(new PackedCommand(sha, keys, packed, last)) as Promise<unknown>;
+  }
+
   /** Rejects where a server does not answer; in a cluster any of the masters. */
   async ping(): Promise<void> {
-    const commands = this.#commands;
-    if (commands instanceof Cluster) await Promise.all(commands.nodes('master').map((node) => node.ping()));
-    else await commands.ping();
+    await Promise.all(serversOf(this.#commands).map((server) => server.ping()));
+    if (this.#watch.isInDoubt) await this.look();
+  }
+
+  /** Reads again what the servers are set to. */
+  async look(): Promise<void> {
+    if (!this.#isClosed) await this.#watch.look();
   }
 
   get publishCommand(): 'PUBLISH' | 'SPUBLISH' {
@@ -173,6 +210,16 @@ export class RedisConnection {
   }
 }
 
+function serversOf(commands: Redis | Cluster): readonly Redis[] {
+  return commands instanceof Cluster ? commands.nodes('master') : [commands];
+}
+
+async function readGood(servers: readonly Redis[]): Promise<ServerFacts> {
+  const facts = await readFacts(servers);
+  if (facts.problem !== null) throw new StoreStartError(`REDIS_URL: ${facts.problem}`);
+  return facts;
+}
+
 function connectionOptions(random: Random) {
   return {
     connectTimeout: connectTimeoutMs,
@@ -222,48 +269,6 @@ async function connect(url: string, options: ReturnType<typeof connectionOptions
   });
   await cluster.connect();
   return cluster;
-}
-
-async function readFacts(redis: Redis): Promise<ServerFacts> {
-  const info = await redis.info();
-  const field = (name: string) => new RegExp(`^${name}:(.*?)\\r?$`, 'm').exec(info)?.[1] ?? '';
-  const version = field('redis_version');
-  const [major = 0, minor = 0] = version.split('.').map(Number);
-  if (major < versionMin) throw new StoreStartError(`REDIS_URL: Redis ${version} is too old, 7.0 is needed`);
-  const policy = await readSetting(redis, 'maxmemory-policy', field('maxmemory_policy'));
-  if (policy.startsWith('allkeys-')) {
-    throw new StoreStartError(`REDIS_URL: maxmemory-policy ${policy} evicts messages; set it to noeviction`);
-  }
-  const isAppendOnly =
-    (await readSetting(redis, 'appendonly', field('aof_enabled') === '1' ? 'yes' : 'no')) === 'yes';
-  const fsync = await readSetting(redis, 'appendfsync', '');
-  const warnings: string[] = [];
-  if (!isAppendOnly)
-    warnings.push('Redis: appendonly is off, what is not flushed yet is lost with the server');
-  else if (fsync !== 'always') {
-    warnings.push(
-      `Redis: appendfsync is ${fsync || 'unknown'}, up to a second of unflushed messages may be lost with the server`,
-    );
-  }
-  if (policy !== 'noeviction')
-    warnings.push(`Redis: maxmemory-policy is ${policy || 'unknown'}, noeviction is advised`);
-  return {
-    version,
-    isCluster: field('cluster_enabled') === '1',
-    isSynced: isAppendOnly && fsync === 'always',
-    hasWaitAof: isAppendOnly && (major > 7 || minor >= 2),
-    warnings,
-  };
-}
-
-/** Managed servers may forbid CONFIG: then what INFO says. */
-async function readSetting(redis: Redis, name: string, otherwise: string): Promise<string> {
-  try {
-    const answer = (await redis.config('GET', name)) as readonly string[];
-    return answer[1] ?? otherwise;
-  } catch {
-    return otherwise;
-  }
 }
 
 /** The address without user and password. */

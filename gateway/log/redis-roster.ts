@@ -37,6 +37,8 @@ export interface RedisRosterParts {
 export class RedisRoster implements Roster {
   readonly #parts: RedisRosterParts;
   #listener: RosterListener | null = null;
+  /** What is left of a process of the same name that died is taken out, before this one says anything. */
+  #clearing: Promise<void> | null = null;
   #hasBeaten = false;
   #isClosed = false;
   /** Statuses of users that could not be told yet. */
@@ -45,11 +47,11 @@ export class RedisRoster implements Roster {
   constructor(parts: RedisRosterParts) {
     this.#parts = parts;
     parts.clock.every(beatMs, () => void this.#beat());
-    void this.#beat();
   }
 
   listen(listener: RosterListener): void {
     this.#listener = listener;
+    void this.#beat();
   }
 
   async update(room: string, changes: readonly RosterChange[]): Promise<RosterDiff> {
@@ -57,6 +59,7 @@ export class RedisRoster implements Roster {
   }
 
   async #tell(shard: number, room: string, changes: readonly RosterChange[]): Promise<RosterDiff> {
+    await this.#clearOnce();
     const changed: (readonly [string, Status])[] = [];
     let count = 0;
     for (let i = 0; i < changes.length; i += changesPerCall) {
@@ -133,11 +136,27 @@ export class RedisRoster implements Roster {
     }
   }
 
+  #clearOnce(): Promise<void> {
+    this.#clearing ??= this.#clearEarlier().catch((error: unknown) => {
+      this.#clearing = null;
+      throw error;
+    });
+    return this.#clearing;
+  }
+
+  async #clearEarlier(): Promise<void> {
+    const { connection, keys, server, logger } = this.#parts;
+    if ((await connection.call('ZSCORE', keys.presentServers, server)) === null) return;
+    logger.info({ server }, 'an earlier process of this name is gone; its users are taken from the rooms');
+    await this.#pruneRooms(server, true);
+  }
+
   /** Says that this process lives, looks whether it was forgotten, and who no longer lives. */
   async #beat(): Promise<void> {
-    if (this.#isClosed || !this.#parts.connection.isReady) return;
+    if (this.#isClosed || this.#listener === null || !this.#parts.connection.isReady) return;
     const { connection, keys, server, graceMs, logger } = this.#parts;
     try {
+      await this.#clearOnce();
       const [seconds] = (await connection.call('TIME')) as [Buffer];
       const now = Number(String(seconds)) * 1000;
       const isNew = Number(await connection.call('ZADD', keys.presentServers, now, server)) === 1;

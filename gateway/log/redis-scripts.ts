@@ -10,6 +10,7 @@ import committedText from './committed.lua' with { type: 'text' };
 import headsText from './heads.lua' with { type: 'text' };
 import type { RedisConnection } from './redis-connection.ts';
 import type { RedisKeys, ShardKeys } from './redis-keys.ts';
+import type { PackedArguments } from './redis-packed.ts';
 import rosterText from './roster.lua' with { type: 'text' };
 import seedText from './seed.lua' with { type: 'text' };
 import sweepText from './sweep.lua' with { type: 'text' };
@@ -36,6 +37,8 @@ interface BoundShard extends Adopted {
   readonly seed: Script;
 }
 
+/** Changes with what the keys hold: what another version has left is not read as this one's. */
+const layout = 2;
 /** Rooms asked for in one call; a script takes some thousand arguments at most. */
 const headsPerCall = 1000;
 
@@ -52,16 +55,13 @@ export class RedisScripts {
   readonly #connection: RedisConnection;
   readonly #keys: RedisKeys;
   readonly #random: Random;
-  readonly #generation: string;
   readonly #bound: (BoundShard | undefined)[] = [];
   readonly #binding: (Promise<BoundShard> | undefined)[] = [];
 
-  /** `generation`: changes when another kind of log was in charge of the store meanwhile. */
-  constructor(connection: RedisConnection, keys: RedisKeys, random: Random, generation: string) {
+  constructor(connection: RedisConnection, keys: RedisKeys, random: Random) {
     this.#connection = connection;
     this.#keys = keys;
     this.#random = random;
-    this.#generation = generation;
   }
 
   /** The shard as it was adopted; adopts it first where that is needed. */
@@ -71,18 +71,17 @@ export class RedisScripts {
   }
 
   /** `rooms`: those that `args` has events of. */
-  async append(
-    shard: number,
-    rooms: readonly string[],
-    args: readonly Argument[],
-  ): Promise<readonly unknown[]> {
+  async append(shard: number, rooms: Iterable<string>, args: PackedArguments): Promise<readonly unknown[]> {
     const { heads, meta, wal } = this.#shard(shard);
     // While a slot moves, a node refuses a script some of whose keys are away; of keys that it was not told it learns in
     // the middle, with half of it written.
     const roomKeys = this.#connection.facts.isCluster
-      ? rooms.flatMap((room) => [this.#keys.recent(room), this.#keys.older(room)])
+      ? [...rooms].flatMap((room) => [this.#keys.recent(room), this.#keys.older(room)])
       : [];
-    return this.#runBound(shard, 'append', [heads, meta, wal, ...roomKeys], args);
+    const list = [heads, meta, wal, ...roomKeys];
+    return this.#runBound(shard, ({ append: { sha }, incarnation }) =>
+      this.#connection.callPacked(sha, list, args, incarnation),
+    );
   }
 
   /** Heads of rooms, null where the log has none; those of another server do not count. */
@@ -91,14 +90,19 @@ export class RedisScripts {
     const found: (Buffer | null)[] = [];
     for (let i = 0; i < rooms.length; i += headsPerCall) {
       const some = rooms.slice(i, i + headsPerCall);
-      found.push(...((await this.#runBound(shard, 'heads', [heads, meta], some)) as (Buffer | null)[]));
+      const answer = await this.#runBound(shard, ({ heads: { sha }, incarnation }) =>
+        this.#connection.call('EVALSHA', sha, 2, heads, meta, ...some, incarnation),
+      );
+      found.push(...(answer as (Buffer | null)[]));
     }
     return found;
   }
 
   async seed(shard: number, args: readonly Argument[]): Promise<readonly unknown[]> {
     const { heads, meta, wal, headsAside } = this.#shard(shard);
-    return this.#runBound(shard, 'seed', [heads, meta, wal, headsAside], args);
+    return this.#runBound(shard, ({ seed: { sha }, incarnation }) =>
+      this.#connection.call('EVALSHA', sha, 4, heads, meta, wal, headsAside, ...args, incarnation),
+    );
   }
 
   async committed(shard: number, args: readonly Argument[]): Promise<number> {
@@ -120,23 +124,11 @@ export class RedisScripts {
   }
 
   /** Runs a bound script; once more where the server, or what it has, turned out to be another one. */
-  async #runBound(
-    shard: number,
-    name: 'append' | 'heads' | 'seed',
-    keys: readonly string[],
-    args: readonly Argument[],
-  ): Promise<readonly unknown[]> {
+  async #runBound(shard: number, run: (bound: BoundShard) => Promise<unknown>): Promise<readonly unknown[]> {
     for (let attempt = 0; ; attempt++) {
       const bound = await this.adopted(shard);
       try {
-        const answer = (await this.#connection.call(
-          'EVALSHA',
-          bound[name].sha,
-          keys.length,
-          ...keys,
-          ...args,
-          bound.incarnation,
-        )) as unknown[];
+        const answer = (await run(bound)) as unknown[];
         if (String(answer[0]) !== 'invalid') return answer;
         if (attempt > 2) throw new Error('the shard stays invalid');
       } catch (error) {
@@ -168,7 +160,7 @@ export class RedisScripts {
     const bind = (text: string) =>
       script(
         `if #ARGV == 0 then return 'loaded' end -- ${salt}
-local RUN, INCARNATION = '${runId}.${this.#generation}', table.remove(ARGV)
+local RUN, INCARNATION = '${validFor(runId)}', table.remove(ARGV)
 ${text}`,
       );
     const [append, heads, seed] = [bind(appendText), bind(headsText), bind(seedText)];
@@ -179,7 +171,13 @@ ${text}`,
     const keys = [headsKey, meta, headsAside, wal];
     // The last argument is what the bound scripts know; this one makes it.
     const args = [salt, ''];
-    const answer = (await this.#connection.call('EVAL', adopt.text, keys.length, ...keys, ...args)) as Buffer[];
+    const answer = (await this.#connection.call(
+      'EVAL',
+      adopt.text,
+      keys.length,
+      ...keys,
+      ...args,
+    )) as Buffer[];
     const [since, incarnation, inherited] = answer.map(String) as [string, string, string];
     const bound = { since: Number(since), incarnation, inherited, append, heads, seed };
     this.#bound[shard] = bound;
@@ -202,6 +200,11 @@ ${text}`,
       return this.#connection.call('EVAL', text, keys.length, ...keys, ...args);
     }
   }
+}
+
+/** What a shard's heads are valid for: a server, and keys that hold what this version writes. */
+export function validFor(runId: string): string {
+  return `${runId}.${layout}`;
 }
 
 function isNoScript(error: unknown): boolean {

@@ -2,8 +2,9 @@
 // for the flusher.
 
 import { decodeEvent } from '../../core/protocol/events.ts';
+import { eventOps } from '../../core/protocol/ops.ts';
 import { frameEnds } from '../../core/protocol/slice.ts';
-import { readSeq } from '../../core/protocol/stamp.ts';
+import { readOp, readSeq } from '../../core/protocol/stamp.ts';
 import type { StoredEvent } from '../store/store.ts';
 import type { RedisConnection } from './redis-connection.ts';
 import type { RedisKeys, ShardKeys } from './redis-keys.ts';
@@ -14,6 +15,8 @@ import type { Tail, TailBatch } from './tail.ts';
 const leaseMs = 5000;
 /** Entries read at once; each may hold a whole batch of appends. */
 const entriesRead = 16;
+/** '>I4I8' for each room of an entry: how many frames, and how many messages the room had before them. */
+const groupBytes = 12;
 /** Heads looked at in one step of a sweep. */
 const sweepCount = 200;
 /** Dead letters kept for a shard. */
@@ -49,7 +52,7 @@ export class RedisTail implements Tail {
     const [seconds] = (await connection.call('TIME')) as [Buffer];
     const now = Number(String(seconds)) * 1000;
     await connection.call('ZADD', keys.gateways, now, owner);
-    await connection.call('ZREMRANGEBYSCORE', keys.gateways, '-inf', now - leaseMs * 2);
+    await connection.call('ZREMRANGEBYSCORE', keys.gateways, '-inf', now - leaseMs);
     return Number(await connection.call('ZCARD', keys.gateways));
   }
 
@@ -61,6 +64,12 @@ export class RedisTail implements Tail {
     const { connection, owner } = this.#parts;
     const answer = await connection.call('SET', this.#keys(shard).lease, owner, 'NX', 'PX', leaseMs);
     return answer !== null || (await this.renew(shard));
+  }
+
+  async free(shards: readonly number[]): Promise<readonly number[]> {
+    const { connection } = this.#parts;
+    const held = await Promise.all(shards.map((shard) => connection.call('EXISTS', this.#keys(shard).lease)));
+    return shards.filter((_, i) => Number(held[i]) === 0);
   }
 
   async renew(shard: number): Promise<boolean> {
@@ -98,15 +107,12 @@ export class RedisTail implements Tail {
     const events: StoredEvent[] = [];
     let bytes = 0;
     let taken = 0;
-    for (const [, [, frames, , numbers]] of entries) {
-      if (frames === undefined || numbers === undefined) throw new Error('an entry of the wal is malformed');
-      if (events.length > 0 && events.length + numbers.length / 8 > eventsMax) break;
-      bytes += frames.length + numbers.length;
-      let start = 0;
-      frameEnds(frames).forEach((end, i) => {
-        events.push({ bytes: frames.subarray(start, end), number: Number(numbers.readBigUInt64BE(i * 8)) });
-        start = end;
-      });
+    for (const [, [, frames, , groups]] of entries) {
+      if (frames === undefined || groups === undefined) throw new Error('an entry of the wal is malformed');
+      const ends = frameEnds(frames);
+      if (events.length > 0 && events.length + ends.length > eventsMax) break;
+      bytes += frames.length + groups.length;
+      pushNumbered(events, frames, ends, groups);
       taken++;
     }
     const first = entries[0];
@@ -183,4 +189,21 @@ export class RedisTail implements Tail {
   #keys(shard: number): ShardKeys {
     return this.#parts.keys.shards[shard] as ShardKeys;
   }
+}
+
+/** Adds the events of one entry, each with the number of messages in its room up to it. */
+function pushNumbered(events: StoredEvent[], frames: Buffer, ends: readonly number[], groups: Buffer): void {
+  let start = 0;
+  let index = 0;
+  for (let at = 0; at < groups.length; at += groupBytes) {
+    let number = Number(groups.readBigUInt64BE(at + 4));
+    for (const end of ends.slice(index, index + groups.readUInt32BE(at))) {
+      const bytes = frames.subarray(start, end);
+      if (readOp(bytes) === eventOps.message) number++;
+      events.push({ bytes, number });
+      start = end;
+      index++;
+    }
+  }
+  if (index !== ends.length) throw new Error('an entry of the wal is malformed');
 }

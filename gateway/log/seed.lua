@@ -32,13 +32,13 @@ if frame ~= '' then
   seq = seq + 1
   local stamped = string.sub(frame, 1, 3) .. struct.pack('>I8BI8', seq, 207, ts) .. string.sub(frame, 21)
   local walBytes, walEvents = tonumber(state[4]) or 0, tonumber(state[5]) or 0
-  redis.call('XADD', wal, '*', 'f', stamped, 'n', struct.pack('>I8', messages))
+  redis.call('XADD', wal, '*', 'f', stamped, 'g', struct.pack('>I4I8', 1, messages))
   redis.call('HSET', meta,
-    'wal_bytes', string.format('%.0f', walBytes + #stamped + 8), 'wal_events', string.format('%.0f', walEvents + 1))
+    'wal_bytes', string.format('%.0f', walBytes + #stamped + 12), 'wal_events', string.format('%.0f', walEvents + 1))
   redis.call('APPEND', prefix .. 'recent:' .. room, stamped)
   redis.call(publish, prefix .. 'room:' .. room, stamped)
   if walEvents == 0 then redis.call(publish, prefix .. 'wake', '') end
 end
-head = struct.pack('>ddddd', epoch, seq, ts, committed, messages)
+head = struct.pack('>dddddd', epoch, seq, ts, committed, messages, 0)
 redis.call('HSET', heads, room, head)
 return {'ok', head}

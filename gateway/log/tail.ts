@@ -23,6 +23,8 @@ export interface Tail {
   unregister(): Promise<void>;
   /** Takes the lease of a shard where nobody holds it; answers whether this process has it. */
   claim(shard: number): Promise<boolean>;
+  /** Those of these shards that nobody has the lease of. */
+  free(shards: readonly number[]): Promise<readonly number[]>;
   /** Prolongs the lease; false where another process has it meanwhile. */
   renew(shard: number): Promise<boolean>;
   release(shard: number): Promise<void>;

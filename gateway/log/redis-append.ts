@@ -1,0 +1,236 @@
+// Appends to one shard: while one call is in flight the next batch gathers. A call whose answer was lost is made again with
+// the same ids, which the script recognises. Made by redis.ts, one for each shard; it settles each entry once.
+
+import { StoreUnavailable } from '../store/store.ts';
+import type { Append, Head } from './log.ts';
+import { Commits, type WalPlace } from './redis-commits.ts';
+import { Doubt } from './redis-doubt.ts';
+import type { RedisHeads } from './redis-heads.ts';
+import type { ShardKeys } from './redis-keys.ts';
+import { packEntries } from './redis-packed.ts';
+import type { RedisLogParts } from './redis-parts.ts';
+import { type Patience, retryForMs } from './redis-patience.ts';
+
+/** Entries and bytes of one call. */
+const batchEntriesMax = 256;
+const batchBytesMax = 256 * 1024;
+/** Bytes that may wait for the calls of one shard; beyond it appends fail with UNAVAILABLE. */
+const waitingBytesMax = 16 * 1024 * 1024;
+
+/** Entries on their way through a call, less those that are settled. */
+interface Work {
+  entries: readonly Append[];
+}
+
+/** Where a call put its entries, and the connection that syncs as it was before the call. */
+interface Answered {
+  readonly place: WalPlace;
+  readonly generation: number;
+}
+
+/** What a call answered for one entry. */
+interface Placed {
+  readonly outcome: 'new' | 'repeated' | 'conflict';
+  readonly seq: number;
+  readonly ts: number;
+}
+
+export class ShardAppender {
+  readonly commits: Commits;
+  readonly #parts: RedisLogParts;
+  readonly #heads: RedisHeads;
+  readonly #patience: Patience;
+  readonly #shard: number;
+  readonly #onIdle: () => void;
+  readonly #doubt: Doubt;
+  #waiting: Append[] = [];
+  #waitingBytes = 0;
+  #isCalling = false;
+  #isScheduled = false;
+
+  constructor(
+    parts: RedisLogParts,
+    heads: RedisHeads,
+    patience: Patience,
+    shard: number,
+    onIdle: () => void,
+  ) {
+    this.#parts = parts;
+    this.#heads = heads;
+    this.#patience = patience;
+    this.#shard = shard;
+    this.#onIdle = onIdle;
+    this.commits = new Commits(parts, shard, onIdle);
+    this.#doubt = new Doubt(parts, { onReleased: (entries) => this.#add(entries), onIdle });
+  }
+
+  get isIdle(): boolean {
+    return !this.#isCalling && this.#waiting.length === 0 && this.#doubt.isIdle && this.commits.isIdle;
+  }
+
+  append(entry: Append): void {
+    const { connection, clock } = this.#parts;
+    if (this.#waitingBytes + this.#doubt.heldBytes > waitingBytesMax || !connection.isReady) {
+      clock.atTurnEnd(() => entry.fail('UNAVAILABLE'));
+      return;
+    }
+    this.#waiting.push(entry);
+    this.#waitingBytes += entry.bytes.length;
+    this.#schedule();
+  }
+
+  #add(entries: readonly Append[]): void {
+    for (const entry of entries) {
+      this.#waiting.push(entry);
+      this.#waitingBytes += entry.bytes.length;
+    }
+    this.#schedule();
+  }
+
+  #schedule(): void {
+    if (this.#isScheduled || this.#isCalling) return;
+    this.#isScheduled = true;
+    this.#parts.clock.atTurnEnd(() => {
+      this.#isScheduled = false;
+      void this.#appendWaiting();
+    });
+  }
+
+  async #appendWaiting(): Promise<void> {
+    if (this.#isCalling) return;
+    this.#isCalling = true;
+    while (this.#waiting.length > 0) {
+      const work: Work = { entries: this.#takeBatch() };
+      try {
+        await this.#appendBatch(work);
+      } catch (err) {
+        const entries = work.entries.length;
+        this.#parts.logger.warn({ err, shard: this.#shard, entries }, 'a batch could not be appended');
+        failWhere(work, () => true);
+      }
+    }
+    this.#isCalling = false;
+    this.#onIdle();
+  }
+
+  #takeBatch(): Append[] {
+    const waiting = this.#waiting;
+    let bytes = 0;
+    let count = 0;
+    while (count < waiting.length && count < batchEntriesMax && bytes < batchBytesMax) {
+      bytes += (waiting[count] as Append).bytes.length;
+      count++;
+    }
+    this.#waitingBytes -= bytes;
+    if (count < waiting.length) return waiting.splice(0, count);
+    this.#waiting = [];
+    return waiting;
+  }
+
+  /** Appends and settles every entry, or holds it back; rejects with nothing settled of `work`. */
+  async #appendBatch(work: Work): Promise<void> {
+    const { clock, scripts, connection, logger } = this.#parts;
+    const until = clock.now() + retryForMs;
+    const started = performance.now();
+    while (work.entries.length > 0) {
+      // After a loss that this batch found out about, its ids are in doubt as well.
+      const adopted = await this.#patience.untilAnswered(() => scripts.adopted(this.#shard));
+      work.entries = this.#doubt.holdBack(work.entries, adopted);
+      if (work.entries.length === 0) break;
+      const generation = connection.sync?.generation ?? 0;
+      const answer = await this.#call(work.entries, until);
+      const status = String(answer[0]);
+      if (status === 'ok') {
+        this.#parts.onAppended(work.entries.length, (performance.now() - started) / 1000);
+        const { entries } = work;
+        work.entries = [];
+        const place = { id: String(answer[1]), incarnation: String(answer[2]) };
+        this.#settleBatch(entries, { place, generation }, answer[3] as Buffer);
+      } else if (status === 'full') {
+        logger.error({ shard: this.#shard }, 'the log is full: the store does not keep up');
+        failWhere(work, () => true);
+      } else await this.#seedAll(work, answer.slice(1).map(String));
+    }
+  }
+
+  /** Makes the call until it is answered; whoever hears no answer does not know whether it ran. */
+  async #call(entries: readonly Append[], until: number): Promise<readonly unknown[]> {
+    const { keys, connection, scripts, options, random, logger } = this.#parts;
+    const shard = this.#shard;
+    const settings = [
+      (keys.shards[shard] as ShardKeys).prefix,
+      options.walBytesMax,
+      options.recentBytes,
+      options.dedupeSeconds,
+      connection.publishCommand,
+      Buffer.from(random.bytes(8)).toString('hex'),
+    ];
+    const args = packEntries(settings, entries);
+    const rooms = new Set<string>();
+    for (const { room } of entries) rooms.add(room);
+    const answer = await this.#patience.untilAnswered(
+      () => scripts.append(shard, rooms, args),
+      until,
+      (err) => logger.debug({ err, shard }, 'an append is tried again'),
+    );
+    this.#patience.onAnswer();
+    return answer;
+  }
+
+  /** `missing`: rooms without a head, each followed by the nonce of its miss. Entries of those that get none fail. */
+  async #seedAll(work: Work, missing: readonly string[]): Promise<void> {
+    for (let i = 0; i < missing.length; i += 2) {
+      const room = missing[i] as string;
+      let head: Head | null = null;
+      try {
+        head = await this.#heads.seed(room, missing[i + 1] as string);
+      } catch (err) {
+        if (!(err instanceof StoreUnavailable)) throw err;
+        this.#parts.logger.warn({ err, room }, 'a room could not be given a head');
+      }
+      if (head === null) failWhere(work, (entry) => entry.room === room);
+    }
+  }
+
+  #settleBatch(batch: readonly Append[], { place, generation }: Answered, packed: Buffer): void {
+    const { answerLevel } = this.#parts.connection;
+    batch.forEach((entry, i) => {
+      const { outcome, seq, ts } = readPlaced(packed, i);
+      const isRepeated = outcome === 'repeated';
+      if (outcome === 'conflict') entry.fail('CONFLICT');
+      else if (entry.level === 2 && answerLevel < 2) {
+        this.#whenSynced(generation, entry, () => entry.settle(seq, ts, 2, isRepeated));
+      } else if (entry.level < 4) entry.settle(seq, ts, answerLevel, isRepeated);
+      else this.commits.whenCommitted(place, entry, () => entry.settle(seq, ts, 4, isRepeated));
+    });
+  }
+
+  /** Level 2, where an answer does not mean it. */
+  #whenSynced(generation: number, entry: Append, settle: () => void): void {
+    const { connection, logger } = this.#parts;
+    const synced = connection.sync?.wait(generation) ?? Promise.reject(new Error('Redis has no WAITAOF'));
+    synced.then(settle, (err: unknown) => {
+      logger.debug({ err, room: entry.room }, 'an append is in the log, but not known to be on disk');
+      entry.fail('UNAVAILABLE');
+    });
+  }
+}
+
+function failWhere(work: Work, isMeant: (entry: Append) => boolean): void {
+  const failed = work.entries.filter(isMeant);
+  work.entries = work.entries.filter((entry) => !isMeant(entry));
+  for (const entry of failed) entry.fail('UNAVAILABLE');
+}
+
+const two32 = 0x1_0000_0000;
+
+/** '>I8BI8' for each entry. */
+function readPlaced(packed: Buffer, index: number): Placed {
+  const at = index * 17;
+  const code = packed.readUInt8(at + 8);
+  return {
+    outcome: code === 1 ? 'repeated' : code === 2 ? 'conflict' : 'new',
+    seq: packed.readUInt32BE(at) * two32 + packed.readUInt32BE(at + 4),
+    ts: packed.readUInt32BE(at + 9) * two32 + packed.readUInt32BE(at + 13),
+  };
+}
