@@ -7,7 +7,7 @@ import {
   encodeMessageDeleted,
   encodeMessageEdited,
 } from '../core/protocol/encode.ts';
-import { readSeq } from '../core/protocol/stamp.ts';
+import { readSeq, stamp } from '../core/protocol/stamp.ts';
 import { Random } from '../tests/fuzz/random.ts';
 import { makeLossy } from '../tests/simulated/lossy-log.ts';
 import { freshId, type Process, request, startProcess } from '../tests/simulated/process.ts';
@@ -100,6 +100,26 @@ describe('subscribing', () => {
     await chat.clock.settle();
     expect((await bob.ask('subscribe', 'room', 2, 8)).slice(2)).toEqual([2, 8, false]);
     expect(ann.seqs('room')).toEqual(range(1, 8));
+  });
+
+  test('by join_room gives the answer first, then every event after its head', async () => {
+    const chat = await startProcess();
+    await chat.makeRoom('room', ['ann'], { public: true });
+    const bob = await chat.connect('bob');
+    bob.take();
+    bob.send(request('join_room', 1, 'room'));
+    const next = text();
+    const subscribe = bob.handle.subscribe.bind(bob.handle);
+    bob.handle.subscribe = (topic) => {
+      subscribe(topic);
+      if (topic !== roomTopic('room')) return;
+      stamp(next, 0, 2, chat.clock.now());
+      queueMicrotask(() => chat.hub.onEvents('room', next, [next.length]));
+    };
+    await chat.clock.settle();
+    const frames = bob.take().filter(([op]) => op < 96);
+    expect(frames[0]).toEqual([32, 1, 'room', 1, 1]);
+    expect(frames.slice(1).map(([, seq]) => seq)).toEqual([2]);
   });
 
   test('with only one half of a cursor is a BAD_REQUEST', async () => {

@@ -4,7 +4,7 @@ import { isRefusal, refuse } from '../../core/protocol/codes.ts';
 import { type Handler, nothing } from './handling.ts';
 import { checkRoom } from './subscribe.ts';
 
-export const joinRoom: Handler<'join_room'> = async (parts, socket, { room: asked }) => {
+export const joinRoom: Handler<'join_room'> = async (parts, socket, { rid, room: asked }) => {
   const id = asked ?? (await parts.users.lastRoom(socket.user.id));
   if (id === null) return refuse('NOT_FOUND', 'this user was in no room yet');
   const active = await parts.rooms.open(socket.user.id, id);
@@ -18,8 +18,13 @@ export const joinRoom: Handler<'join_room'> = async (parts, socket, { room: aske
   if (refusal) return refusal;
   parts.users.entered(socket.user.id, id);
   const { epoch, head } = room;
-  if (socket.engine !== null && !socket.subscriptions.has(id)) parts.hub.attach(socket, room, head).pump();
-  return [id, epoch, head];
+  const isIn = socket.engine === null || socket.subscriptions.has(id);
+  const subscription = isIn ? null : parts.hub.attach(socket, room, head);
+  socket.ok(rid, id, epoch, head);
+  // The answer goes first, then what comes after the head.
+  socket.flush();
+  subscription?.pump();
+  return 'answered';
 };
 
 export const leaveRoom: Handler<'leave_room'> = async (parts, socket, { room: id }) => {
