@@ -131,7 +131,7 @@ CREATE INDEX messages_sender ON messages (sender, created_at);
 CREATE INDEX messages_kept ON messages (room, seq) WHERE NOT is_deleted;
 CREATE INDEX messages_age ON messages USING brin (created_at);
 CREATE INDEX messages_search ON messages USING gin (search);
-CREATE INDEX messages_metadata ON messages USING gin (metadata jsonb_path_ops);
+CREATE INDEX messages_metadata ON messages USING gin (metadata jsonb_path_ops) WHERE metadata IS NOT NULL;
 
 -- Events 65 to 71 as they were encoded. target and content_at are set for edits only, to find them when their message
 -- is deleted and to cut what they say.
