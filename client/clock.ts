@@ -8,10 +8,28 @@ export interface Clock {
   after(delayMs: number, task: () => void): () => void;
 }
 
+/** Every platform has them, and each types what they answer differently. */
+const timers = globalThis as unknown as {
+  setTimeout(task: () => void, delayMs: number): unknown;
+  clearTimeout(timer: unknown): void;
+};
+
 export const systemClock: Clock = {
   now: () => Date.now(),
   after(delayMs, task) {
-    const timer = setTimeout(task, delayMs);
-    return () => clearTimeout(timer);
+    const timer = timers.setTimeout(task, delayMs);
+    return () => timers.clearTimeout(timer);
   },
 };
+
+/** Runs `task` once what runs now is through, before any timer. It must not throw. */
+export function soon(task: () => void): void {
+  void Promise.resolve().then(task);
+}
+
+/** What an application's own callback threw: it surfaces as an uncaught error, and disturbs nothing here. */
+export function surface(error: unknown): void {
+  timers.setTimeout(() => {
+    throw error;
+  }, 0);
+}

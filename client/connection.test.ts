@@ -219,6 +219,60 @@ describe('a token', () => {
     expect(gateway.requestsOf('authenticate')).toEqual([['token']]);
   });
 
+  test('is asked for once while it is good, however often the connection comes back', async () => {
+    const gateway = new FakeGateway();
+    let fetches = 0;
+    const token = () => {
+      fetches++;
+      return tokenWith(gateway.clock.now() + 900_000);
+    };
+    start(gateway, { token });
+    for (let i = 0; i < 5; i++) {
+      await gateway.clock.advance(20_000);
+      gateway.socket.end(1006);
+    }
+    await gateway.clock.advance(20_000);
+    expect(gateway.sockets.length).toBe(6);
+    expect(fetches).toBe(1);
+  });
+
+  test('is renewed as soon as the machine wakes from a sleep in which it grew old', async () => {
+    const gateway = new FakeGateway();
+    const token = () => tokenWith(gateway.clock.now() + 900_000);
+    start(gateway, { token });
+    gateway.intercept = (op) => (op === clientOps.authenticate ? [gateway.clock.now() + 900_000] : null);
+    await gateway.clock.advance(20_000);
+    gateway.clock.suspend(840_000);
+    const pings = gateway.requestsOf('ping').length;
+    await gateway.clock.advance(15_000);
+    expect(gateway.requestsOf('authenticate').length).toBe(1);
+    expect(gateway.requestsOf('ping').length).toBe(pings + 1);
+  });
+
+  test('of another user ends the connection: what waits to be sent is not his', async () => {
+    const gateway = new FakeGateway();
+    const users = ['me', 'other'];
+    const token = () => `h.${btoa(JSON.stringify({ sub: users.shift() }))}.s`;
+    const chat = start(gateway, { token });
+    await settle();
+    expect(chat.user).toBe('me');
+    gateway.socket.end(1006);
+    await gateway.clock.advance(2000);
+    expect(chat.state).toEqual({ name: 'stopped', reason: 'unauthorized' });
+    expect(gateway.sockets.length).toBe(1);
+  });
+
+  test('may be a string, and then there is no other one', async () => {
+    const gateway = new FakeGateway();
+    gateway.refuseWith = 1006;
+    const chat = start(gateway, {
+      token: 'only',
+      fetch: () => Promise.resolve(new Response('{}', { status: 401 })),
+    });
+    await gateway.clock.advance(5000);
+    expect(chat.state).toEqual({ name: 'stopped', reason: 'unauthorized' });
+  });
+
   test('that expired after all is replaced with the next connection', async () => {
     const gateway = new FakeGateway();
     const chat = start(gateway);
@@ -227,6 +281,67 @@ describe('a token', () => {
     await gateway.clock.advance(0);
     expect(gateway.sockets.length).toBe(2);
     expect(chat.state.name).toBe('online');
+  });
+});
+
+describe('a connection', () => {
+  test('looks whether it still lives when the browser says online or visible, and connects at once', async () => {
+    const gateway = new FakeGateway();
+    const chat = start(gateway);
+    await settle();
+    globalThis.dispatchEvent(new Event('offline'));
+    await settle();
+    expect(gateway.requestsOf('ping').length).toBe(1);
+    gateway.socket.end(1006);
+    await settle();
+    expect(chat.state.name).toBe('waiting');
+    globalThis.dispatchEvent(new Event('online'));
+    await settle();
+    expect(chat.state.name).toBe('online');
+    chat.close();
+    globalThis.dispatchEvent(new Event('online'));
+    await settle();
+    expect(gateway.sockets.length).toBe(2);
+  });
+
+  test('is ready when it is online, and never once it is closed', async () => {
+    const gateway = new FakeGateway();
+    gateway.refuseWith = 1006;
+    const chat = start(gateway);
+    const ready = chat.ready();
+    await settle();
+    gateway.refuseWith = null;
+    await gateway.clock.advance(2000);
+    await ready;
+    await chat.ready();
+    chat.close();
+    await expect(chat.ready()).rejects.toMatchObject({ code: 'CLOSED' });
+  });
+
+  test('says away again after it was lost', async () => {
+    const gateway = new FakeGateway();
+    const chat = start(gateway);
+    await settle();
+    chat.setStatus('away');
+    await settle();
+    gateway.socket.end(1006);
+    await gateway.clock.advance(2000);
+    expect(gateway.requestsOf('set_status')).toEqual([['away'], ['away']]);
+  });
+
+  test('tries again where making a socket throws, and says so', async () => {
+    const gateway = new FakeGateway();
+    class Refusing {
+      constructor() {
+        throw new DOMException('insecure', 'SecurityError');
+      }
+    }
+    const codes: string[] = [];
+    const chat = start(gateway, { WebSocket: Refusing as never });
+    chat.on('error', ({ code }) => codes.push(code));
+    await settle();
+    expect(codes).toEqual(['DISCONNECTED']);
+    expect(chat.state.name).toBe('waiting');
   });
 });
 

@@ -1,30 +1,52 @@
 // The SDK's first file: `connect({url, token})` keeps one live socket to a gateway for as long as it is wanted. It gets
 // tokens, connects again with backoff, learns when to stop, and hands frames to the rooms, which bring themselves up to
-// date with their cursors. Uses no DOM: WebSocket and fetch are taken from globalThis or passed in.
+// date with their cursors. What it takes from the platform is in platform.ts.
 
-import { errors } from '../core/protocol/codes.ts';
+import { closes, errors } from '../core/protocol/codes.ts';
 import type { ClientOpName } from '../core/protocol/ops.ts';
 import { jitterDelay, planReconnect, stableMs } from './backoff.ts';
 import { type Clock, systemClock } from './clock.ts';
 import { Emitter } from './emitter.ts';
 import { ParleyError, retryOf } from './errors.ts';
-import type { NotificationFrame, ServerFrame, Welcome } from './frames.ts';
+import type { NotificationFrame, ServerFrame, Status, Welcome } from './frames.ts';
+import { Http, retryAfterMs } from './http.ts';
 import type { Link } from './link.ts';
+import { OutboxStore } from './outbox-store.ts';
+import {
+  type FetchLike,
+  findWebSocket,
+  platformFetch,
+  type WebSocketConstructor,
+  watchNetwork,
+} from './platform.ts';
 import type { OnError, OnOk, Requests } from './requests.ts';
 import { Room } from './room.ts';
 import { Socket, type SocketEnding } from './socket.ts';
-import { expiryOf, type FetchToken, renewDelay, Tokens } from './tokens.ts';
+import type { KeyValueStorage } from './storage.ts';
+import { claimsOf, type FetchToken, renewDelay, Tokens } from './tokens.ts';
+import { type Addresses, parseAddress } from './url.ts';
+import { Users } from './users.ts';
 
 /** How soon a failed renewal is tried again; the server gives a minute. */
 const renewRetryMs = 5000;
+/** How often the clock is looked at: timers stand still while a machine sleeps. */
+const watchMs = 15_000;
+/** A look that comes this much too late means that the machine slept. */
+const sleptMs = 10_000;
 
 export interface ConnectOptions {
-  /** `ws(s)://host/ws`, or the same with http(s). */
+  /** Where the gateway is: `https://host`, or its socket `wss://host/ws`. */
   readonly url: string;
-  /** Called for each attempt and before a token expires. A ParleyError that is final, as UNAUTHORIZED, stops all. */
-  readonly token: FetchToken;
-  readonly WebSocket?: typeof WebSocket;
-  readonly fetch?: (url: string, init: RequestInit) => Promise<Response>;
+  /**
+   * A JWT, or what fetches one: it is called before the first attempt and before a token expires, one call at a time, with
+   * the token that the server refused, if any. A ParleyError that is final, as UNAUTHORIZED, stops all.
+   */
+  readonly token: FetchToken | string;
+  /** Keeps what has not been sent over a reload; see `storageFrom`. */
+  readonly storage?: KeyValueStorage;
+  /** Where the platform has none, as Node before 22: that of the package `ws`. */
+  readonly WebSocket?: WebSocketConstructor;
+  readonly fetch?: FetchLike;
   readonly clock?: Clock;
   /** Uniform in [0, 1). */
   readonly random?: () => number;
@@ -38,13 +60,15 @@ export type ConnectionState =
   /** Over: `close()` was called, or the server will not have this user. */
   | { readonly name: 'stopped'; readonly reason: 'closed' | 'unauthorized' | 'refused' };
 
-interface ConnectionEvents {
+export interface ConnectionEvents {
   readonly state: ConnectionState;
+  /** What the server tells this user of any room: added, removed, unread, mentioned. */
   readonly notification: NotificationFrame;
-  /** An error of the server that answers no request. */
+  /** What went wrong and answers no request: an error of the server, or of the application's storage. */
   readonly error: ParleyError;
 }
 
+/** Connects to a gateway, and stays connected until `close`. */
 export function connect(options: ConnectOptions): Connection {
   return new Connection(options);
 }
@@ -52,11 +76,17 @@ export function connect(options: ConnectOptions): Connection {
 export class Connection extends Emitter<ConnectionEvents> implements Link {
   readonly clock: Clock;
   readonly random: () => number;
-  readonly #options: ConnectOptions;
-  readonly #url: URL;
+  /** Profiles of users by id. */
+  readonly users: Users;
+  readonly outboxStore: OutboxStore | null;
+  readonly #WebSocket: WebSocketConstructor;
+  readonly #addresses: Addresses;
   readonly #tokens: Tokens;
+  readonly #http: Http;
   readonly #rooms = new Map<string, Room>();
+  readonly #unwatchNetwork: () => void;
   #state: ConnectionState = { name: 'connecting' };
+  #status: 'online' | 'away' = 'online';
   #socket: Socket | null = null;
   #user: string | null = null;
   /** The server's clock minus ours, null until the first `welcome`. */
@@ -64,19 +94,28 @@ export class Connection extends Emitter<ConnectionEvents> implements Link {
   #attempt = 0;
   #onlineSince = 0;
   #refusals = 0;
+  /** When the token of the live socket is to be renewed, in the server's time. */
+  #renewAt = Number.POSITIVE_INFINITY;
   /** The requests of the socket that a new token is on its way to. */
   #renewing: Requests | null = null;
   #cancelWait: (() => void) | null = null;
-  #cancelRenewal: (() => void) | null = null;
+  #cancelWatch: (() => void) | null = null;
 
   constructor(options: ConnectOptions) {
     super();
-    this.#options = options;
-    this.#url = new URL(options.url);
-    this.#url.protocol = this.#url.protocol.replace('http', 'ws');
     this.clock = options.clock ?? systemClock;
     this.random = options.random ?? Math.random;
-    this.#tokens = new Tokens(options.token);
+    this.#WebSocket = options.WebSocket ?? findWebSocket();
+    this.#addresses = parseAddress(options.url);
+    this.#tokens = new Tokens(options.token, () => this.serverNow());
+    this.#http = new Http(this.#addresses.api, options.fetch ?? platformFetch, this.#tokens);
+    this.users = new Users(this);
+    const onStorageError = (error: unknown) => this.emit('error', new ParleyError('STORAGE', String(error)));
+    this.outboxStore = options.storage ? new OutboxStore(options.storage, onStorageError) : null;
+    this.#unwatchNetwork = watchNetwork(
+      () => this.wake(),
+      () => this.#socket?.probe(),
+    );
     void this.#open();
   }
 
@@ -88,7 +127,11 @@ export class Connection extends Emitter<ConnectionEvents> implements Link {
     return this.#state.name === 'online';
   }
 
-  /** The own user id, null until the first `welcome`. */
+  get isStopped(): boolean {
+    return this.#state.name === 'stopped';
+  }
+
+  /** The own user id, null until the first token or `welcome` tells it. */
   get user(): string | null {
     return this.#user;
   }
@@ -103,11 +146,38 @@ export class Connection extends Emitter<ConnectionEvents> implements Link {
     return this.clock.now() + (this.#offsetMs ?? 0);
   }
 
-  /** The room of this id, always the same object. It is silent until `subscribe` or `join`. */
+  /** Settles when online; rejects with CLOSED once that will not be any more. */
+  ready(): Promise<void> {
+    return new Promise((resolve, reject) => {
+      let end: (() => void) | null = null;
+      const look = () => {
+        if (!this.isOnline && !this.isStopped) return;
+        end?.();
+        if (this.isOnline) resolve();
+        else reject(new ParleyError('CLOSED', 'the connection was closed'));
+      };
+      end = this.on('state', look);
+      look();
+    });
+  }
+
+  /** The room of this id, always the same object. It is silent until `subscribe`, `open` or `join`, or is iterated. */
   room(id: string): Room {
     const room = this.#rooms.get(id) ?? new Room(id, this);
     this.#rooms.set(id, room);
     return room;
+  }
+
+  /** One request over HTTP, as `http('GET', 'v1/rooms')`; answers the body, rejects with a ParleyError. */
+  http(method: string, path: string, body?: unknown): Promise<unknown> {
+    return this.#http.ask(method, path, body);
+  }
+
+  /** Tells others that this user is here, or away; also after a reconnect. */
+  setStatus(status: Exclude<Status, 'offline'>): void {
+    if (status === this.#status) return;
+    this.#status = status;
+    this.tell('set_status', status);
   }
 
   /** One request to the server; rejects with a ParleyError. Rooms offer the usual ones by name. */
@@ -130,10 +200,14 @@ export class Connection extends Emitter<ConnectionEvents> implements Link {
     this.#socket?.requests?.tell(op, fields);
   }
 
-  /** To be called when the network or the screen came back: connects at once, or makes sure that the socket lives. */
+  /**
+   * Connects at once, or makes sure that the socket lives. Browsers say by themselves when the network or the screen is
+   * back; elsewhere, as in React Native when the application comes to the front, this is to be called.
+   */
   wake(): void {
     if (this.#state.name === 'waiting') void this.#open();
     else this.#socket?.probe();
+    this.#renewIfDue();
   }
 
   /** Ends it for good. */
@@ -153,30 +227,61 @@ export class Connection extends Emitter<ConnectionEvents> implements Link {
       return;
     }
     if (this.#state.name !== 'connecting') return;
-    this.#connect(token);
+    const { user } = claimsOf(token);
+    if (user === null || this.#isUser(user)) this.#connect(token);
   }
 
   #connect(token: string): void {
-    this.#socket = new Socket({
-      url: this.#url.href,
-      token,
-      clock: this.clock,
-      WebSocket: this.#options.WebSocket ?? WebSocket,
-      onWelcome: (welcome) => this.#onWelcome(welcome, token),
-      onFrame: (frame) => this.#onFrame(frame),
-      onServerTime: (ms) => this.#setServerTime(ms),
-      onEnd: (ending) => void this.#onEnd(ending, token),
-    });
+    try {
+      this.#socket = new Socket({
+        url: this.#addresses.socket,
+        token,
+        clock: this.clock,
+        WebSocket: this.#WebSocket,
+        onWelcome: (welcome) => this.#onWelcome(welcome, token),
+        onFrame: (frame) => this.#onFrame(frame),
+        onServerTime: (ms) => this.#setServerTime(ms),
+        onEnd: (ending) => void this.#onEnd(ending, token),
+      });
+    } catch (error) {
+      // As for ws:// on a page of https://, which a browser refuses.
+      this.emit('error', new ParleyError('DISCONNECTED', String(error)));
+      this.#wait(jitterDelay(this.#attempt++, this.random()));
+    }
+  }
+
+  /** One connection is one user's: what waits to be sent is his. False, and over, where the token is another's. */
+  #isUser(user: string): boolean {
+    if (this.#user !== null && this.#user !== user) {
+      this.#stop('unauthorized');
+      return false;
+    }
+    if (this.#user === null) {
+      this.#user = user;
+      void this.#restoreOutbox(user);
+      for (const room of this.#rooms.values()) room.onUser();
+    }
+    return true;
+  }
+
+  async #restoreOutbox(user: string): Promise<void> {
+    if (!this.outboxStore) return;
+    const kept = await this.outboxStore.load(user);
+    const ids = new Set([...this.#rooms.keys(), ...kept.map(({ room }) => room)]);
+    for (const id of ids) this.room(id).restore(kept.filter(({ room }) => room === id));
   }
 
   #onWelcome(welcome: Welcome, token: string): void {
     this.#setServerTime(welcome.time);
-    this.#user = welcome.user;
+    if (!this.#isUser(welcome.user)) return;
     this.#onlineSince = this.clock.now();
     this.#refusals = 0;
-    this.#scheduleRenewal(expiryOf(token));
+    this.#setExpiry(claimsOf(token).expiresAt);
+    this.#watchClock();
+    if (this.#status === 'away') this.tell('set_status', this.#status);
     this.#setState({ name: 'online', user: welcome.user });
     for (const room of this.#rooms.values()) room.onOnline();
+    this.users.onOnline();
   }
 
   #setServerTime(ms: number): void {
@@ -196,8 +301,10 @@ export class Connection extends Emitter<ConnectionEvents> implements Link {
 
   async #onEnd(ending: SocketEnding, token: string): Promise<void> {
     this.#socket = null;
-    this.#cancelRenewal?.();
+    this.#cancelWatch?.();
+    this.#renewAt = Number.POSITIVE_INFINITY;
     if (this.#state.name === 'stopped') return;
+    if (ending.code === closes.token_expired.code) this.#tokens.reject(token);
     if (ending.wasWelcomed) {
       if (this.clock.now() - this.#onlineSince >= stableMs) this.#attempt = 0;
       this.#setState({ name: 'connecting' });
@@ -212,11 +319,8 @@ export class Connection extends Emitter<ConnectionEvents> implements Link {
 
   /** A failed upgrade hides its status: one plain request tells it. The reason to stop, else a delay in ms. */
   async #askWhy(token: string): Promise<number | 'unauthorized' | 'refused'> {
-    const url = new URL('v1/me', this.#url);
-    url.protocol = url.protocol.replace('ws', 'http');
-    const send = this.#options.fetch ?? fetch;
     try {
-      const answer = await send(url.href, { headers: { authorization: `Bearer ${token}` } });
+      const answer = await this.#http.send('GET', 'v1/me', token);
       if (answer.status === errors.FORBIDDEN.status) return 'refused';
       if (answer.status !== errors.UNAUTHORIZED.status) return retryAfterMs(answer);
       // One refusal may be an old token; a fresh one refused as well is the answer.
@@ -238,6 +342,7 @@ export class Connection extends Emitter<ConnectionEvents> implements Link {
   #stop(reason: 'closed' | 'unauthorized' | 'refused'): void {
     if (this.#state.name === 'stopped') return;
     this.#cancelWait?.();
+    this.#unwatchNetwork();
     this.#setState({ name: 'stopped', reason });
     this.#socket?.close();
     for (const room of this.#rooms.values()) room.onStopped();
@@ -248,12 +353,25 @@ export class Connection extends Emitter<ConnectionEvents> implements Link {
     this.emit('state', state);
   }
 
-  #scheduleRenewal(expiresAt: number | null): void {
-    this.#cancelRenewal?.();
-    if (expiresAt === null) return;
-    const left = expiresAt - this.serverNow();
-    if (left <= 0) return;
-    this.#cancelRenewal = this.clock.after(renewDelay(left), () => this.#renewToken());
+  #setExpiry(expiresAt: number | null): void {
+    const now = this.serverNow();
+    this.#renewAt = expiresAt === null ? Number.POSITIVE_INFINITY : now + renewDelay(expiresAt - now);
+  }
+
+  /** Renews in time, and notices that the machine slept: then the socket may be dead, and the token old. */
+  #watchClock(): void {
+    this.#cancelWatch?.();
+    const delay = Math.max(0, Math.min(watchMs, this.#renewAt - this.serverNow()));
+    const due = this.clock.now() + delay;
+    this.#cancelWatch = this.clock.after(delay, () => {
+      if (this.clock.now() > due + sleptMs) this.wake();
+      else this.#renewIfDue();
+      this.#watchClock();
+    });
+  }
+
+  #renewIfDue(): void {
+    if (this.isOnline && this.serverNow() >= this.#renewAt) this.#renewToken();
   }
 
   /** Puts a new token on the live socket. Where that fails, the server closes it and the next attempt gets one. */
@@ -261,27 +379,24 @@ export class Connection extends Emitter<ConnectionEvents> implements Link {
     const requests = this.#socket?.requests;
     if (!requests || requests === this.#renewing) return;
     this.#renewing = requests;
-    this.#cancelRenewal?.();
+    this.#renewAt = Number.POSITIVE_INFINITY;
     const again = (token: string | null) => {
       this.#renewing = null;
       if (token !== null) this.#tokens.reject(token);
       if (requests !== this.#socket?.requests) return;
-      this.#cancelRenewal = this.clock.after(renewRetryMs, () => this.#renewToken());
+      this.#renewAt = this.serverNow() + renewRetryMs;
+      this.#watchClock();
     };
     const onToken = (token: string) => {
       const onOk = ([expiresAt]: readonly unknown[]) => {
         this.#renewing = null;
-        this.#scheduleRenewal(expiresAt as number);
+        this.#setExpiry(expiresAt as number);
+        this.#watchClock();
       };
       requests.ask('authenticate', [token], onOk, (error) =>
         again(error.code === 'DISCONNECTED' ? null : token),
       );
     };
-    this.#tokens.get().then(onToken, () => again(null));
+    this.#tokens.renew().then(onToken, () => again(null));
   }
-}
-
-function retryAfterMs(answer: Response): number {
-  const seconds = Number(answer.headers.get('retry-after'));
-  return Number.isFinite(seconds) ? seconds * 1000 : 0;
 }

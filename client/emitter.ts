@@ -1,6 +1,8 @@
 // Typed events for Connection and Room, without a DOM. A listener that throws hurts neither the others nor the protocol:
 // its error surfaces as an uncaught one.
 
+import { surface } from './clock.ts';
+
 export class Emitter<Events extends object> {
   readonly #listeners = new Map<keyof Events, Set<(value: never) => void>>();
 
@@ -19,9 +21,7 @@ export class Emitter<Events extends object> {
       try {
         (listener as (value: Events[Name]) => void)(value);
       } catch (error) {
-        queueMicrotask(() => {
-          throw error;
-        });
+        surface(error);
       }
     }
   }

@@ -1,9 +1,12 @@
-// What a request may fail with: the server's codes (core/protocol/codes.ts) and three of the client's own.
+// What a request may fail with: the server's codes (core/protocol/codes.ts) and a few of the client's own.
 
 import { type ErrorCode, errors, type Retry } from '../core/protocol/codes.ts';
 
-/** DISCONNECTED: the socket ended before the answer. TIMEOUT: no answer in time. CLOSED: the connection was given up. */
-export type LocalCode = 'DISCONNECTED' | 'TIMEOUT' | 'CLOSED';
+/**
+ * DISCONNECTED: the socket ended before the answer. TIMEOUT: no answer in time. CLOSED: the connection was given up.
+ * STORAGE: the application's storage failed, and what is being sent would not survive a reload.
+ */
+export type LocalCode = 'DISCONNECTED' | 'TIMEOUT' | 'CLOSED' | 'STORAGE';
 
 export class ParleyError extends Error {
   override name = 'ParleyError';

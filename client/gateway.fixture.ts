@@ -4,6 +4,7 @@
 import { Packr, Unpackr } from 'msgpackr';
 import { clientOps, controlOps, eventOps } from '../core/protocol/ops.ts';
 import type { Clock } from './clock.ts';
+import type { SocketEvent, WebSocketConstructor } from './platform.ts';
 
 const packr = new Packr({ useRecords: false, variableMapSize: true });
 const unpackr = new Unpackr({ useRecords: false, int64AsType: 'number' });
@@ -27,6 +28,12 @@ class FakeClock implements Clock {
     return () => this.#tasks.delete(entry);
   }
 
+  /** The machine sleeps: time passes, and timers stand still. */
+  suspend(ms: number): void {
+    this.#now += ms;
+    for (const task of this.#tasks) task.at += ms;
+  }
+
   /** Moves time, running what is due in order. */
   async advance(ms: number): Promise<void> {
     const until = this.#now + ms;
@@ -45,8 +52,7 @@ class FakeClock implements Clock {
 
 export class FakeSocket {
   binaryType = 'blob';
-  onmessage: ((event: { data: ArrayBuffer }) => void) | null = null;
-  onclose: ((event: { code: number }) => void) | null = null;
+  readonly #listeners = new Map<string, (event: SocketEvent) => void>();
   readonly protocols: readonly string[];
   readonly #gateway: FakeGateway;
   isOpen = true;
@@ -55,6 +61,11 @@ export class FakeSocket {
     this.#gateway = gateway;
     this.protocols = protocols;
     queueMicrotask(() => gateway.onSocket(this));
+  }
+
+  /** Called by the client. */
+  addEventListener(name: string, listener: (event: SocketEvent) => void): void {
+    this.#listeners.set(name, listener);
   }
 
   /** Called by the client. */
@@ -72,14 +83,14 @@ export class FakeSocket {
   /** The gateway sends. */
   push(...frames: readonly (readonly unknown[])[]): void {
     const payload = Buffer.concat(frames.map((frame) => packr.pack(frame)));
-    if (this.isOpen) this.onmessage?.({ data: new Uint8Array(payload).buffer });
+    if (this.isOpen) this.#listeners.get('message')?.({ data: new Uint8Array(payload).buffer });
   }
 
   /** The gateway, or the network, ends it. */
   end(code: number): void {
     if (!this.isOpen) return;
     this.isOpen = false;
-    this.onclose?.({ code });
+    this.#listeners.get('close')?.({ code });
   }
 }
 
@@ -207,14 +218,14 @@ export class FakeGateway {
     return this.room(fields[0] as string).events.filter(([, seq]) => (seq as number) > (fields[2] as number));
   }
 
-  #makeConstructor(): typeof WebSocket {
+  #makeConstructor(): WebSocketConstructor {
     const gateway = this;
     class BoundSocket extends FakeSocket {
       constructor(_url: string, protocols: string[]) {
         super(gateway, protocols);
       }
     }
-    return BoundSocket as unknown as typeof WebSocket;
+    return BoundSocket;
   }
 }
 

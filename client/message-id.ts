@@ -12,6 +12,11 @@ export function makeMessageId(ms: number, random: Uint8Array): Uint8Array {
   return id;
 }
 
+/** When the id of this text says that it was made, in ms. */
+export function timeOfId(text: string): number {
+  return Number.parseInt(text.replace('-', '').slice(0, 12), 16);
+}
+
 export function idToText(id: Uint8Array): string {
   let text = '';
   for (let i = 0; i < id.length; i++) {
@@ -22,7 +27,7 @@ export function idToText(id: Uint8Array): string {
 }
 
 export function idFromText(text: string): Uint8Array {
-  const hex = text.replaceAll('-', '');
+  const hex = text.replace(/-/g, '');
   const id = new Uint8Array(hex.length / 2);
   for (let i = 0; i < id.length; i++) id[i] = Number.parseInt(hex.slice(i * 2, i * 2 + 2), 16);
   return id;

@@ -1,11 +1,17 @@
 // Messages of one room on their way to the server: kept until they are acked, sent again with the same ids after a
-// reconnect, one at a time once something failed, so that their order holds. Used by room.ts.
+// reconnect or, where there is a storage, a reload; one at a time once something failed, so that their order holds. Used
+// by room.ts.
 
+import type { ErrorCode } from '../core/protocol/codes.ts';
+import { idAheadMsMax } from '../core/protocol/limits.ts';
 import { jitterDelay } from './backoff.ts';
 import { ParleyError, retryOf } from './errors.ts';
 import type { Content, Meta } from './frames.ts';
 import type { Link } from './link.ts';
-import { idFromText, idToText, makeMessageId } from './message-id.ts';
+import { unknownReach } from './members.ts';
+import { idFromText, idToText, makeMessageId, timeOfId } from './message-id.ts';
+import type { KeptMessage } from './outbox-store.ts';
+import { randomBytes } from './platform.ts';
 import type { TimelineMessage } from './timeline.ts';
 
 /** What the ack of a message says. */
@@ -26,13 +32,19 @@ export interface Draft {
   readonly level?: number;
 }
 
+/** A message that is being sent. */
+export interface Sending {
+  /** The message id, as `key` of its item. */
+  readonly id: string;
+  /** Holds when the server has acked; rejects with a ParleyError where it failed, also if it is retried later. */
+  readonly sent: Promise<Sent>;
+}
+
 interface Entry {
   /** UUID text. */
   id: string;
   readonly draft: Draft;
   readonly ts: number;
-  /** False while the id may be made anew, because no server has seen it. */
-  wasTransmitted: boolean;
   isUnacked: boolean;
   tries: number;
   error: ParleyError | null;
@@ -51,6 +63,8 @@ interface Parts {
 const entriesMax = 1000;
 /** Unacked messages of a room while all goes well. */
 const unackedMax = 16;
+/** Ids that lie further in the server's future, which it would refuse, are made anew. */
+const idAheadMs = idAheadMsMax / 2;
 /** Answers that say "later" before a message counts as failed; being offline does not count. */
 const triesMax = 8;
 
@@ -65,29 +79,38 @@ export class Outbox {
     this.#parts = parts;
   }
 
-  /** Throws RATE_LIMITED where too many wait. The promise holds when the server has acked. */
-  add(draft: Draft): { readonly id: string; readonly sent: Promise<Sent> } {
+  /** Throws RATE_LIMITED where too many wait, and CLOSED where nothing will be sent any more. */
+  add(draft: Draft): Sending {
+    if (this.#parts.link.isStopped) throw new ParleyError('CLOSED', 'the connection was closed');
     if (this.#entries.length >= entriesMax) {
       throw new ParleyError('RATE_LIMITED', `over ${entriesMax} messages wait to be sent`);
     }
-    const { promise, resolve, reject } = Promise.withResolvers<Sent>();
+    let { resolve, reject }: Pick<Entry, 'resolve' | 'reject'> = nobodyWaits;
+    const sent = new Promise<Sent>((onSent, onFailed) => {
+      resolve = onSent;
+      reject = onFailed;
+    });
     // Who shows the state does not need the promise.
-    promise.catch(() => null);
-    const entry: Entry = {
-      id: this.#makeId(),
-      draft,
-      ts: this.#parts.link.serverNow(),
-      wasTransmitted: false,
-      isUnacked: false,
-      tries: 0,
-      error: null,
-      resolve,
-      reject,
-    };
+    sent.catch(() => null);
+    const ts = this.#parts.link.serverNow();
+    const state = { isUnacked: false, tries: 0, error: null };
+    const entry: Entry = { id: this.#makeId(), draft, ts, ...state, resolve, reject };
     this.#entries.push(entry);
+    this.#keep(entry);
     this.#changed();
     this.#flushPending();
-    return { id: entry.id, sent: promise };
+    return { id: entry.id, sent };
+  }
+
+  /** What was kept over a reload goes before what was written since. */
+  restore(kept: readonly KeptMessage[]): void {
+    const known = new Set(this.#entries.map(({ id }) => id));
+    const entries = kept.filter(({ id }) => !known.has(id)).map(toEntry);
+    this.#entries.unshift(...entries);
+    // Nobody knows which of them were sent before.
+    if (entries.length > 0) this.#isSerial = true;
+    this.#changed();
+    this.#flushPending();
   }
 
   /** Sends a failed message again, with the same id. */
@@ -96,6 +119,7 @@ export class Outbox {
     if (!entry) return;
     entry.error = null;
     entry.tries = 0;
+    this.#keep(entry);
     this.#changed();
     this.#flushPending();
   }
@@ -105,36 +129,63 @@ export class Outbox {
     const index = this.#entries.findIndex((entry) => entry.id === id && entry.error !== null);
     if (index < 0) return;
     this.#entries.splice(index, 1);
+    this.#parts.link.outboxStore?.remove(id);
     this.#changed();
   }
 
-  onOnline(hadServerTime: boolean): void {
+  onOnline(): void {
     this.#resume();
-    if (!hadServerTime) this.#renewIds();
+    this.#renewIds();
     this.#flushPending();
+  }
+
+  /** Who sends is known now. */
+  onUser(): void {
+    this.#changed();
   }
 
   /** The connection was given up: nothing will be sent any more. */
   onStopped(): void {
     this.#resume();
     const error = new ParleyError('CLOSED', 'the connection was closed');
+    // In the storage they are still to be sent.
     for (const entry of this.#entries) if (!entry.error) this.#fail(entry, error);
     this.#changed();
   }
 
   #makeId(): string {
-    const random = crypto.getRandomValues(new Uint8Array(16));
-    return idToText(makeMessageId(this.#parts.link.serverNow(), random));
+    return idToText(makeMessageId(this.#parts.link.serverNow(), randomBytes(16)));
   }
 
-  /** Ids made before the server's time was known may lie in its future, which it refuses. */
+  /**
+   * Ids made before the server's time was known may lie in its future: they get new ones. None of them was sent, as the
+   * time is known before the first one is.
+   */
   #renewIds(): void {
-    for (const entry of this.#entries) if (!entry.wasTransmitted) entry.id = this.#makeId();
-    this.#changed();
+    const latest = this.#parts.link.serverNow() + idAheadMs;
+    let isRenewed = false;
+    for (const entry of this.#entries) {
+      if (timeOfId(entry.id) <= latest) continue;
+      const was = entry.id;
+      entry.id = this.#makeId();
+      this.#keep(entry, was);
+      isRenewed = true;
+    }
+    if (isRenewed) this.#changed();
+  }
+
+  #keep(entry: Entry, was = entry.id): void {
+    const { outboxStore } = this.#parts.link;
+    if (!outboxStore) return;
+    const { id, ts, error } = entry;
+    const { content, type = 'text', meta = null, level = null } = entry.draft;
+    const failure = error && { code: error.code, message: error.message };
+    outboxStore.put({ room: this.#parts.room, id, ts, type, content, meta, level, failure }, was);
   }
 
   #flushPending(): void {
-    if (this.#cancelPause || !this.#parts.link.isOnline) return;
+    const { isOnline, outboxStore } = this.#parts.link;
+    if (this.#cancelPause || !isOnline || outboxStore?.isLoaded === false) return;
     let places = this.#isSerial ? 1 : unackedMax;
     for (const entry of this.#entries) if (entry.isUnacked) places--;
     for (const entry of [...this.#entries]) {
@@ -150,7 +201,6 @@ export class Outbox {
     const fields: unknown[] = [this.#parts.room, idFromText(entry.id), type, content, meta];
     if (level !== undefined) fields.push(level);
     entry.isUnacked = true;
-    entry.wasTransmitted = true;
     const onOk = (answer: readonly unknown[]) => this.#onAck(entry, answer);
     this.#parts.link.ask('send_message', fields, onOk, (error) => this.#onError(entry, error));
   }
@@ -161,6 +211,7 @@ export class Outbox {
     const index = this.#entries.indexOf(entry);
     if (index >= 0) this.#entries.splice(index, 1);
     if (this.#entries.length === 0) this.#isSerial = false;
+    this.#parts.link.outboxStore?.remove(entry.id);
     this.#parts.onSent(this.#show(entry), sent);
     entry.resolve(sent);
     this.#changed();
@@ -175,6 +226,7 @@ export class Outbox {
     const isFinal = retryOf(error.code) === 'never' && error.code !== 'TOKEN_EXPIRED';
     if (isFinal || ++entry.tries >= triesMax) {
       this.#fail(entry, error);
+      this.#keep(entry);
       this.#changed();
       this.#flushPending();
     } else {
@@ -218,7 +270,17 @@ export class Outbox {
       isEdited: false,
       reactions: [],
       state: entry.error ? 'failed' : 'sending',
+      level: null,
+      reach: unknownReach,
       error: entry.error,
     };
   }
+}
+
+const nobodyWaits = { resolve: () => undefined, reject: () => undefined };
+
+function toEntry({ id, ts, type, content, meta, level, failure }: KeptMessage): Entry {
+  const draft = { type, content, ...(meta && { meta }), ...(level !== null && { level }) };
+  const error = failure && new ParleyError(failure.code as ErrorCode, failure.message);
+  return { id, ts, draft, isUnacked: false, tries: 0, error, ...nobodyWaits };
 }

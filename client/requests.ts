@@ -3,7 +3,7 @@
 
 import { inFlightBytesMax, inFlightMax, itemsMax } from '../core/protocol/limits.ts';
 import { type ClientOpName, clientOps } from '../core/protocol/ops.ts';
-import type { Clock } from './clock.ts';
+import { type Clock, soon } from './clock.ts';
 import { ParleyError } from './errors.ts';
 import { type EncodedRequest, encodeRequest, type ServerFrame } from './frames.ts';
 
@@ -128,7 +128,7 @@ export class Requests {
   #flushSoon(): void {
     if (this.#isFlushing || this.#queued.length === 0) return;
     this.#isFlushing = true;
-    queueMicrotask(() => {
+    soon(() => {
       this.#isFlushing = false;
       if (!this.#hasEnded) this.#flushQueued();
     });

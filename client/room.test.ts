@@ -269,7 +269,172 @@ describe('sending', () => {
   });
 });
 
+describe('receipts', () => {
+  const joined_at = new Date(0).toISOString();
+  const profile = {
+    role: 'member',
+    muted: false,
+    joined_at,
+    username: null,
+    display_name: null,
+    avatar_url: null,
+  };
+
+  /** An open room of me and two others, whose marks stand at 0. */
+  async function openGroup(gateway: FakeGateway) {
+    const members = ['me', 'ann', 'bob'].map((user) => ({ user, ...profile, delivered_seq: 0, read_seq: 0 }));
+    const asked: string[] = [];
+    const fetch = (url: string) => {
+      asked.push(url);
+      return Promise.resolve(new Response(JSON.stringify({ members })));
+    };
+    const { clock, WebSocket } = gateway;
+    const chat = connect({
+      url: 'ws://parley.test/ws',
+      token: 't',
+      clock,
+      WebSocket,
+      fetch,
+      random: () => 1,
+    });
+    const room = chat.room('lobby');
+    room.open();
+    await gateway.clock.advance(10);
+    return { chat, room, members, asked };
+  }
+
+  const receipts = (...marks: unknown[]) => [ephemeralOps.receipts, 'lobby', marks];
+
+  test('make an own message delivered and read, in a group once everyone has it, with counts before', async () => {
+    const gateway = new FakeGateway();
+    const { room, asked } = await openGroup(gateway);
+    await room.send('one').sent;
+    expect(asked).toEqual(['http://parley.test/v1/rooms/lobby/members?limit=1000']);
+    expect(messages(room)).toMatchObject([
+      { state: 'sent', level: 4, reach: { recipients: 2, delivered: 0, read: 0 } },
+    ]);
+    gateway.socket.push(receipts(['ann', 1, 1]));
+    expect(messages(room)).toMatchObject([
+      { state: 'sent', reach: { recipients: 2, delivered: 1, read: 1 } },
+    ]);
+    const [before] = messages(room);
+    gateway.socket.push(receipts(['ann', 1, 1]));
+    expect(messages(room)[0]).toBe(before!);
+    gateway.socket.push(receipts(['bob', 1, 0]));
+    expect(messages(room)).toMatchObject([{ state: 'delivered', reach: { delivered: 2, read: 1 } }]);
+    gateway.socket.push(receipts(['bob', 1, 1]));
+    expect(messages(room)).toMatchObject([{ state: 'read' }]);
+  });
+
+  test('say nothing of messages of others', async () => {
+    const gateway = new FakeGateway();
+    const { room } = await openGroup(gateway);
+    gateway.socket.push(gateway.message('lobby', 'ann', 'hers'), receipts(['bob', 1, 1]));
+    expect(messages(room)).toMatchObject([{ state: 'sent', reach: { recipients: 0 } }]);
+  });
+
+  test('that moved while away come with the members, within 5 s', async () => {
+    const gateway = new FakeGateway();
+    const { room, members } = await openGroup(gateway);
+    await room.send('one').sent;
+    gateway.socket.end(1006);
+    for (const member of members) Object.assign(member, { delivered_seq: 1, read_seq: 1 });
+    await gateway.clock.advance(1000);
+    expect(messages(room)).toMatchObject([{ state: 'sent' }]);
+    await gateway.clock.advance(5100);
+    expect(messages(room)).toMatchObject([{ state: 'read' }]);
+  });
+
+  test('of one who has left count no more', async () => {
+    const gateway = new FakeGateway();
+    const { room } = await openGroup(gateway);
+    await room.send('one').sent;
+    gateway.socket.push(receipts(['ann', 1, 1]), gateway.append(eventOps.user_left, 'lobby', 'bob', 'bob'));
+    expect(messages(room)).toMatchObject([{ state: 'read', reach: { recipients: 1 } }]);
+  });
+});
+
 describe('around the messages', () => {
+  test('joining waits until it can be done', async () => {
+    const gateway = new FakeGateway();
+    gateway.refuseWith = 1006;
+    const room = start(gateway).room('lobby');
+    const joined = room.join();
+    await settle();
+    gateway.refuseWith = null;
+    await gateway.clock.advance(2000);
+    await joined;
+    expect(room.status).toBe('live');
+  });
+
+  test('history comes in pages, each with the cursor to the next', async () => {
+    const gateway = new FakeGateway();
+    for (let i = 1; i <= 5; i++) gateway.message('lobby', 'ann', `m${i}`);
+    const { room } = await openRoom(gateway);
+    const seqs = ({ events }: { readonly events: readonly { readonly seq: number }[] }) =>
+      events.map(({ seq }) => seq);
+    const newest = await room.history({}, 2);
+    expect([seqs(newest), newest.next]).toEqual([[4, 5], { before: 4 }]);
+    const older = await room.history(newest.next!, 3);
+    expect([seqs(older), older.next]).toEqual([[1, 2, 3], null]);
+    const forward = await room.history({ after: 1 }, 2);
+    expect([seqs(forward), forward.next]).toEqual([[2, 3], { after: 3 }]);
+  });
+
+  test('who may not have marks is asked for none until he has joined', async () => {
+    const gateway = new FakeGateway();
+    const { room } = await openRoom(gateway);
+    gateway.intercept = (op) => (op === clientOps.mark_delivered ? { error: 'FORBIDDEN' } : null);
+    for (let i = 0; i < 5; i++) {
+      gateway.socket.push(gateway.message('lobby', 'ann', 'x'));
+      await gateway.clock.advance(2000);
+    }
+    expect(gateway.requestsOf('mark_delivered').length).toBe(1);
+    gateway.intercept = () => null;
+    await room.join();
+    await gateway.clock.advance(1000);
+    expect(gateway.requestsOf('mark_delivered').at(-1)).toEqual(['lobby', 5]);
+  });
+
+  test('two views of one room are one subscription, which keeps all while one of them looks', async () => {
+    const gateway = new FakeGateway();
+    for (let i = 1; i <= 90; i++) gateway.message('lobby', 'ann', `m${i}`);
+    const { room } = await openRoom(gateway);
+    room.open();
+    room.close();
+    expect(room.items.length).toBe(90);
+    room.close();
+    expect(room.items.length).toBe(50);
+    expect(gateway.requestsOf('subscribe').length).toBe(1);
+  });
+
+  test('typing and presence are told by name, too', async () => {
+    const gateway = new FakeGateway();
+    const { room } = await openRoom(gateway);
+    const told: unknown[] = [];
+    room.on('typing', ({ user, on }) => told.push([user, on]));
+    room.on('presence', ({ online }) => told.push(online));
+    room.on('receipts', ({ marks }) => told.push(marks));
+    gateway.socket.push([ephemeralOps.typing, 'lobby', 'ann', true]);
+    gateway.socket.push([ephemeralOps.presence, 'lobby', [['ann', 'online']], 2]);
+    gateway.socket.push([ephemeralOps.receipts, 'lobby', [['ann', 3, 2]]]);
+    gateway.socket.push([ephemeralOps.typing, 'lobby', 'ann', false]);
+    expect(told).toEqual([['ann', true], 2, [['ann', 3, 2]], ['ann', false]]);
+  });
+
+  test('an event that comes again from a process that knows less is told once', async () => {
+    const gateway = new FakeGateway();
+    const { heard } = await openRoom(gateway);
+    const events = [1, 2, 3].map((i) => gateway.message('lobby', 'ann', `m${i}`));
+    gateway.socket.push(...events);
+    gateway.socket.end(1006);
+    gateway.intercept = (op) => (op === clientOps.subscribe ? [1, 1, true] : null);
+    await gateway.clock.advance(2000);
+    gateway.socket.push(...events.slice(1), gateway.message('lobby', 'ann', 'm4'));
+    await settle();
+    expect(heard).toEqual([1, 2, 3, 4]);
+  });
+
   test('typing is repeated every 3 s while keys come and ended 3 s after the last', async () => {
     const gateway = new FakeGateway();
     const { room } = await openRoom(gateway);
@@ -279,7 +444,7 @@ describe('around the messages', () => {
     }
     expect(gateway.requestsOf('typing').map(([, on]) => on)).toEqual([true, true]);
     await gateway.clock.advance(3000);
-    expect(gateway.requestsOf('typing').map(([, on]) => on)).toEqual([true, true, false]);
+    expect(gateway.requestsOf('typing').map(([, on]) => on)).toEqual([true, true, true, false]);
   });
 
   test('another’s typing ends with the message, or by itself', async () => {

@@ -5,6 +5,7 @@ import { closes } from '../core/protocol/codes.ts';
 import type { Ending } from './backoff.ts';
 import type { Clock } from './clock.ts';
 import { decodePayload, type ServerFrame, type Welcome } from './frames.ts';
+import type { WebSocketConstructor, WebSocketLike } from './platform.ts';
 import { Requests } from './requests.ts';
 
 /** From the first attempt to `welcome`. */
@@ -23,7 +24,7 @@ interface Parts {
   readonly url: string;
   readonly token: string;
   readonly clock: Clock;
-  readonly WebSocket: typeof WebSocket;
+  readonly WebSocket: WebSocketConstructor;
   onWelcome(welcome: Welcome): void;
   /** Every frame but answers, `welcome` and `reconnect`; errors only where nobody waits for them. */
   onFrame(frame: ServerFrame): void;
@@ -33,7 +34,7 @@ interface Parts {
 
 export class Socket {
   readonly #parts: Parts;
-  readonly #webSocket: WebSocket;
+  readonly #webSocket: WebSocketLike;
   #requests: Requests | null = null;
   #cancelTimer: () => void;
   #cancelProbe: (() => void) | null = null;
@@ -47,8 +48,10 @@ export class Socket {
     this.#parts = parts;
     this.#webSocket = new parts.WebSocket(parts.url, ['parley.v1', `bearer.${parts.token}`]);
     this.#webSocket.binaryType = 'arraybuffer';
-    this.#webSocket.onmessage = (event: MessageEvent) => this.#onPayload(event.data);
-    this.#webSocket.onclose = (event: { code: number }) => this.#end(event.code);
+    this.#webSocket.addEventListener('message', ({ data }) => this.#onPayload(data));
+    this.#webSocket.addEventListener('close', ({ code }) => this.#end(code ?? lostCode));
+    // The end that follows says more; the package `ws` throws what nobody listens for.
+    this.#webSocket.addEventListener('error', () => undefined);
     this.#cancelTimer = parts.clock.after(openTimeoutMs, () => this.close(lostCode));
   }
 
@@ -77,11 +80,11 @@ export class Socket {
   }
 
   #onPayload(data: unknown): void {
-    if (this.#hasEnded || !(data instanceof ArrayBuffer)) return;
+    if (this.#hasEnded || typeof data === 'string') return;
     this.#heardSomething = true;
     this.#cancelProbe?.();
     this.#cancelProbe = null;
-    for (const frame of decodePayload(new Uint8Array(data))) {
+    for (const frame of decodePayload(new Uint8Array(data as ArrayBuffer))) {
       // A handler may end the socket; what follows will be replayed on the next one.
       if (this.#hasEnded) return;
       this.#onFrame(frame);
@@ -94,7 +97,7 @@ export class Socket {
     else if (frame.name === 'ok') this.#requests?.answer(frame);
     else if (frame.name === 'error') {
       if (this.#requests?.answer(frame)) return;
-      if (frame.rid === 0) this.#retryAfterMs = frame.retryAfterMs;
+      if (frame.code === 'SERVER_FULL') this.#retryAfterMs = frame.retryAfterMs;
       this.#parts.onFrame(frame);
     } else this.#parts.onFrame(frame);
   }

@@ -2,6 +2,7 @@
 // with history, and says so where continuity is lost. Knows no socket: room.ts feeds it and asks it for the cursor.
 
 import type { RoomEvent, UnknownEvent } from './frames.ts';
+import type { HistoryPage } from './history.ts';
 
 /** Where a client stands in a room; sent to resume. */
 export interface Cursor {
@@ -10,12 +11,6 @@ export interface Cursor {
 }
 
 export type NumberedEvent = RoomEvent | UnknownEvent;
-
-export interface HistoryPage {
-  /** Oldest first. */
-  readonly events: readonly NumberedEvent[];
-  readonly more: boolean;
-}
 
 interface Parts {
   deliver(event: NumberedEvent): void;

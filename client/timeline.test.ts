@@ -43,7 +43,7 @@ describe('the timeline', () => {
     timeline.start(9);
     timeline.add(react(10, 5, 'bob'));
     timeline.add(react(11, 5, 'cleo'));
-    timeline.addOlder({ events: [message(5)], more: false });
+    timeline.addOlder({ events: [message(5)], more: false, next: null });
     expect(timeline.items).toMatchObject([{ reactions: [{ emoji: '👍', users: ['bob', 'cleo'] }] }]);
   });
 
@@ -74,7 +74,7 @@ describe('the timeline', () => {
     timeline.trim(4);
     expect(contents(timeline)).toEqual(['m7', 'm8', 'm9', 'm10']);
     expect(timeline).toMatchObject({ floor: 7, hasOlder: true });
-    timeline.addOlder({ events: [1, 2, 3, 4, 5, 6].map((seq) => message(seq)), more: false });
+    timeline.addOlder({ events: [1, 2, 3, 4, 5, 6].map((seq) => message(seq)), more: false, next: null });
     expect(contents(timeline).length).toBe(10);
     expect(timeline.message(2)?.reactions).toEqual([{ emoji: '👍', users: ['bob'] }]);
   });
@@ -94,6 +94,8 @@ describe('the timeline', () => {
       isEdited: false,
       reactions: [],
       state: 'sending',
+      level: null,
+      reach: { recipients: 0, delivered: 0, read: 0 },
       error: null,
     };
     timeline.setPending([pending]);

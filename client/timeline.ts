@@ -1,10 +1,15 @@
-// What a room shows: messages with edits, deletions and reactions folded in, notices of who came and went, and at the
-// end what is still being sent. Pure: events go in, in any order, any number of times, and the items are the same. An
+// What a room shows: messages with edits, deletions, reactions and the receipts of own ones folded in, notices of who came
+// and went, and at the end what is still being sent. Pure: events go in, in any order, any number of times, and the items are the same. An
 // item whose content changes is a new object, so that a page compares by identity.
 
 import type { ParleyError } from './errors.ts';
 import type { Content, Meta, RoomEvent } from './frames.ts';
-import type { HistoryPage, NumberedEvent } from './stream.ts';
+import type { HistoryPage } from './history.ts';
+import { type Reach, type SeqRange, unknownReach } from './members.ts';
+import type { NumberedEvent } from './stream.ts';
+
+/** Of an own message; those of others are `sent`. In a group `delivered` and `read` mean everyone but the author. */
+export type MessageState = 'sending' | 'sent' | 'delivered' | 'read' | 'failed';
 
 export interface Reaction {
   readonly emoji: string;
@@ -25,7 +30,12 @@ export interface TimelineMessage {
   readonly meta: Meta | null;
   readonly isEdited: boolean;
   readonly reactions: readonly Reaction[];
-  readonly state: 'sending' | 'sent' | 'failed';
+  readonly state: MessageState;
+  /** Of an own message that was acked here: how durable it is; see `Sent`. */
+  readonly level: number | null;
+  /** Of an own message: how many have got it, how many have read it, of how many; 0 of 0 where that is not known. */
+  readonly reach: Reach;
+  /** Why it is `failed`. */
   readonly error: ParleyError | null;
 }
 
@@ -51,6 +61,9 @@ interface Changes {
   readonly reactions: Map<string, RoomEvent<'reaction'>>;
 }
 
+/** Who has got and read an own message; null for a message of somebody else. */
+type ReachOf = (message: RoomEvent<'message'>) => Reach | null;
+
 export class Timeline {
   /** Sorted by seq. */
   #bases: Base[] = [];
@@ -58,10 +71,17 @@ export class Timeline {
   readonly #seqById = new Map<string, number>();
   /** By target, also of messages that are not loaded. */
   readonly #changes = new Map<number, Changes>();
+  /** By message id, of those that were acked here and are loaded. */
+  readonly #levels = new Map<string, number>();
+  readonly #reachOf: ReachOf;
   #pending: readonly TimelineMessage[] = [];
   #floor: number | null = null;
   #hasOlder = true;
   #list: readonly TimelineItem[] | null = null;
+
+  constructor(reachOf: ReachOf = () => null) {
+    this.#reachOf = reachOf;
+  }
 
   /** Oldest first. The same array until something changes. */
   get items(): readonly TimelineItem[] {
@@ -87,6 +107,7 @@ export class Timeline {
     this.#items.clear();
     this.#seqById.clear();
     this.#changes.clear();
+    this.#levels.clear();
     this.#floor = head + 1;
     this.#hasOlder = true;
     this.#list = null;
@@ -97,6 +118,29 @@ export class Timeline {
     if (event.name === 'message' || isNotice(event)) this.#addBase(event);
     else this.#addChange(event);
     this.#list = null;
+  }
+
+  /** An own message that was acked, whether or not its event has come yet. */
+  addSent(message: RoomEvent<'message'>, level: number): void {
+    this.#levels.set(message.id, level);
+    this.add(this.#baseAt(message.seq) ?? message);
+  }
+
+  /** The receipts of own messages in this range have changed; answers whether any item did. */
+  updateReach({ after, upTo }: SeqRange): boolean {
+    let isChanged = false;
+    for (let i = this.#indexOf(after + 1); i < this.#bases.length; i++) {
+      const base = this.#bases[i] as Base;
+      if (base.seq > upTo) break;
+      if (base.name !== 'message' || !this.#reachOf(base)) continue;
+      const before = this.#items.get(base.seq) as TimelineMessage;
+      const now = this.#foldMessage(base);
+      if (sameReach(before, now)) continue;
+      this.#items.set(base.seq, now);
+      isChanged = true;
+    }
+    if (isChanged) this.#list = null;
+    return isChanged;
   }
 
   /** A page that ends right before `floor`. */
@@ -126,7 +170,9 @@ export class Timeline {
     this.#bases = this.#bases.slice(dropped.length);
     for (const base of dropped) {
       this.#items.delete(base.seq);
-      if (base.name === 'message') this.#seqById.delete(base.id);
+      if (base.name !== 'message') continue;
+      this.#seqById.delete(base.id);
+      this.#levels.delete(base.id);
     }
     this.#floor = this.#bases[0]?.seq ?? last.seq + 1;
     this.#forgetChanges(this.#floor);
@@ -169,6 +215,12 @@ export class Timeline {
   }
 
   #baseAt(seq: number): Base | null {
+    const base = this.#bases[this.#indexOf(seq)];
+    return base?.seq === seq ? base : null;
+  }
+
+  /** Of the first base from `seq` on. */
+  #indexOf(seq: number): number {
     let low = 0;
     let high = this.#bases.length;
     while (low < high) {
@@ -176,15 +228,20 @@ export class Timeline {
       if ((this.#bases[middle] as Base).seq < seq) low = middle + 1;
       else high = middle;
     }
-    const base = this.#bases[low];
-    return base?.seq === seq ? base : null;
+    return low;
   }
 
   #fold(base: Base): TimelineItem {
+    if (base.name === 'message') return this.#foldMessage(base);
     const { seq, ts } = base;
-    if (base.name !== 'message') return { kind: 'notice', key: `notice ${seq}`, seq, ts, event: base };
+    return { kind: 'notice', key: `notice ${seq}`, seq, ts, event: base };
+  }
+
+  #foldMessage(base: RoomEvent<'message'>): TimelineMessage {
+    const { seq, ts } = base;
     const changes = this.#changes.get(seq);
     const isDeleted = changes?.isDeleted === true || base.content === null;
+    const reach = this.#reachOf(base) ?? unknownReach;
     return {
       kind: 'message',
       key: base.id,
@@ -196,10 +253,22 @@ export class Timeline {
       meta: base.meta,
       isEdited: !isDeleted && changes?.edit != null,
       reactions: changes && !isDeleted ? foldReactions(changes.reactions.values()) : [],
-      state: 'sent',
+      state: stateOf(reach),
+      level: this.#levels.get(base.id) ?? null,
+      reach,
       error: null,
     };
   }
+}
+
+function stateOf({ recipients, delivered, read }: Reach): MessageState {
+  if (recipients === 0) return 'sent';
+  if (read === recipients) return 'read';
+  return delivered === recipients ? 'delivered' : 'sent';
+}
+
+function sameReach({ reach: a }: TimelineMessage, { reach: b }: TimelineMessage): boolean {
+  return a.recipients === b.recipients && a.delivered === b.delivered && a.read === b.read;
 }
 
 function isNotice(event: RoomEvent): event is NoticeEvent {

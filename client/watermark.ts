@@ -1,6 +1,8 @@
 // A delivered or read mark of one room: only moves forward, is sent at most once a second, and again after a reconnect
-// where its answer did not come. Used by room.ts, once for each kind.
+// where its answer did not come. Only members have marks: who is refused asks no more until he has joined. Used by
+// room.ts, once for each kind.
 
+import { retryOf } from './errors.ts';
 import type { Link } from './link.ts';
 
 const intervalMs = 1000;
@@ -12,6 +14,7 @@ export class Watermark {
   #wanted = 0;
   #accepted = 0;
   #isPaused = false;
+  #isRefused = false;
 
   constructor(link: Link, op: 'mark_delivered' | 'mark_read', room: string) {
     this.#link = link;
@@ -26,9 +29,15 @@ export class Watermark {
     this.flush();
   }
 
+  /** The user has become a member. */
+  allow(): void {
+    this.#isRefused = false;
+    this.flush();
+  }
+
   /** Sends what the server has not accepted yet. */
   flush(): void {
-    if (this.#isPaused || this.#wanted <= this.#accepted || !this.#link.isOnline) return;
+    if (this.#isPaused || this.#isRefused || !this.#link.isOnline || this.#wanted <= this.#accepted) return;
     const seq = this.#wanted;
     this.#isPaused = true;
     this.#link.clock.after(intervalMs, () => {
@@ -38,7 +47,9 @@ export class Watermark {
     const onOk = () => {
       this.#accepted = Math.max(this.#accepted, seq);
     };
-    // Refused or lost: the next move, or the next connection, says it again.
-    this.#link.ask(this.#op, [this.#room, seq], onOk, null);
+    // Lost or refused for now: the next move, or the next connection, says it again.
+    this.#link.ask(this.#op, [this.#room, seq], onOk, ({ code }) => {
+      this.#isRefused = retryOf(code) === 'never' && code !== 'TOKEN_EXPIRED';
+    });
   }
 }

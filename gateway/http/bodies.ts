@@ -73,6 +73,12 @@ export const MemberBody = Type.Composite([
   Type.Omit(UserBody, ['id']),
 ]);
 
+/** A member in a list, with his marks. */
+export const ListedMemberBody = Type.Composite([
+  MemberBody,
+  Type.Object({ delivered_seq: Uint, read_seq: Uint }),
+]);
+
 export const ReceiptBody = Type.Object({
   user: Identifier,
   delivered_at: nullable(Time),

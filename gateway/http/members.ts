@@ -4,7 +4,7 @@ import { type Static, Type } from '@sinclair/typebox';
 import { isRefusal, refuse } from '../../core/protocol/codes.ts';
 import { Identifier, Role } from '../../core/protocol/frames.ts';
 import type { Verified } from '../auth.ts';
-import { MemberBody, toMemberBody } from './bodies.ts';
+import { ListedMemberBody, MemberBody, toMemberBody } from './bodies.ts';
 import { RoomPath } from './fields.ts';
 import { membersLimitDefault, membersLimitMax } from './limits.ts';
 import type { HttpParts } from './parts.ts';
@@ -31,8 +31,13 @@ export function memberRoutes({ store, rooms, presence }: HttpParts): Route[] {
     const access = await rooms.access(caller.user, params.room);
     if (isRefusal(access)) return access;
     const members = await store.members(params.room, query.after ?? null, query.limit ?? membersLimitDefault);
-    const statuses = await presence.statuses(members.map((member) => member.user.id));
-    const listed = members.map((member, i) => toMemberBody(member.user, member, statuses[i] ?? 'offline'));
+    const ids = members.map((member) => member.user.id);
+    const [statuses, marks] = await Promise.all([presence.statuses(ids), store.marks(params.room, ids)]);
+    const listed = members.map((member, i) => {
+      const [delivered = 0, read = 0] = marks.get(member.user.id) ?? [];
+      const profile = toMemberBody(member.user, member, statuses[i] ?? 'offline');
+      return { ...profile, delivered_seq: Math.max(delivered, read), read_seq: read };
+    });
     return { status: 200, body: { members: listed } };
   }
 
@@ -63,11 +68,11 @@ export function memberRoutes({ store, rooms, presence }: HttpParts): Route[] {
     route({
       method: 'GET',
       path: '/v1/rooms/:room/members',
-      summary: 'Members with their profiles, by user id, those after `after`',
+      summary: 'Members with their profiles and marks, by user id, those after `after`',
       auth: true,
       params: RoomPath,
       query: ListQuery,
-      answers: { 200: Type.Object({ members: Type.Array(MemberBody) }) },
+      answers: { 200: Type.Object({ members: Type.Array(ListedMemberBody) }) },
       run: listMembers,
     }),
     route({

@@ -241,6 +241,8 @@ describe('members', () => {
       avatar_url: null,
       status: 'online',
       last_seen: null,
+      delivered_seq: 0,
+      read_seq: 0,
     });
     const page = await http.ask(`GET /v1/rooms/${room}/members?limit=1&after=${ids[0]}`, ann.token);
     expect(page.body.members.map(({ user }: { user: string }) => user)).toEqual([ids[1]!]);
