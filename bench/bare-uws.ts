@@ -1,25 +1,47 @@
-// The bare engine beside which Parley on Node is measured: uWebSockets.js, every socket on one topic, every message
-// numbered in place and published as it came. No token, no decoding, no ack, no log, no disk. Bundled for Node and started
-// by fan-out.ts; prints its port.
+// The bare engine beside which Parley on Node is measured: uWebSockets.js, every socket on the topic of its room, every
+// message numbered in place and published as it came. No token, no decoding, no ack, no log, no disk. Bundled for Node and
+// started by the bench; prints its port.
 
 import { App, DISABLED, us_socket_local_port } from 'uWebSockets.js';
 import { stamp } from '../core/protocol/stamp.ts';
 
-const topic = 'room';
-let seq = 0;
+interface Room {
+  readonly topic: string;
+  seq: number;
+}
+const rooms = new Map<string, Room>();
 
-const app = App().ws('/*', {
+function roomOf(topic: string): Room {
+  let room = rooms.get(topic);
+  if (room === undefined) {
+    room = { topic, seq: 0 };
+    rooms.set(topic, room);
+  }
+  return room;
+}
+
+const app = App().ws<{ room: Room }>('/*', {
   compression: DISABLED,
   idleTimeout: 0,
   sendPingsAutomatically: false,
   maxBackpressure: 64 * 1024 * 1024,
-  open(ws) {
-    ws.subscribe(topic);
+  upgrade(response, request, context) {
+    response.upgrade(
+      { room: roomOf(request.getQuery('room') ?? '') },
+      request.getHeader('sec-websocket-key'),
+      request.getHeader('sec-websocket-protocol'),
+      request.getHeader('sec-websocket-extensions'),
+      context,
+    );
   },
-  message(_ws, message, isBinary) {
+  open(ws) {
+    ws.subscribe(ws.getUserData().room.topic);
+  },
+  message(ws, message, isBinary) {
     if (!isBinary) return;
-    stamp(new Uint8Array(message), 0, ++seq, Date.now());
-    app.publish(topic, message, true, false);
+    const { room } = ws.getUserData();
+    stamp(new Uint8Array(message), 0, ++room.seq, Date.now());
+    app.publish(room.topic, message, true, false);
   },
 });
 app.listen('127.0.0.1', 0, (listening) => {

@@ -27,7 +27,7 @@ const help = `Rows/s of the flusher into Postgres, beside psql \\copy.
 
 const kinds = ['copy 1', 'copy 2', 'commit 1', 'commit 2', 'flusher'] as const;
 type Kind = (typeof kinds)[number];
-/** Least part of \copy's rows/s: issue 6, flusher into Postgres, two connections. */
+/** Least part of \copy's rows/s, with two connections allowed. */
 const goal = 0.7;
 const columns = 'room, seq, created_at, sender, id, type, content, body, meta, metadata, number';
 

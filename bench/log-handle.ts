@@ -4,8 +4,8 @@ import { join } from 'node:path';
 import type { Answer, AppendSpent, Job, OpenJob, Spent } from './log-process.ts';
 import { endWithProcess, type PostgresServer, type RunningServer, within } from './servers.ts';
 
-/** No job takes longer. */
-const jobMs = 120_000;
+/** No job takes longer; a log of 100,000 rooms is made one room after the other. */
+const jobMs = 600_000;
 
 export class LogProcess {
   readonly #child: Bun.Subprocess;

@@ -62,8 +62,18 @@ export class Report {
       console.error('bench: other things run on this machine: read the ratios only');
   }
 
-  /** Prints how busy the machine was and writes the file; `out` null: results/, or results/tmp/ for a quick look. */
-  write(results: object, isQuick: boolean, out: string | null): void {
+  /** Where and when, in a line. */
+  note(): string {
+    const { cpu, cores, kernel, bun } = this.#machine;
+    const day = this.#started.toISOString().slice(0, 10);
+    return `${cpu}, ${cores} cores, kernel ${kernel.split('-')[0]}, Bun ${bun} · commit ${this.#commit} · ${day}`;
+  }
+
+  /**
+   * Prints how busy the machine was and writes the file; `out` null: results/, or results/tmp/ for a quick look. Answers
+   * its path.
+   */
+  write(results: object, isQuick: boolean, out: string | null): string {
     const folder = join(root, 'bench', 'results', isQuick ? 'tmp' : '');
     const date = this.#started.toISOString().slice(0, 16).replace(':', '');
     const file = out ?? join(folder, `${date}-${this.#name}.json`);
@@ -85,6 +95,8 @@ export class Report {
     console.log(
       `\n  load of the machine ${load.before} before and ${load.after} after; steal ${percent(steal / seconds / this.#machine.cores)}; ${Math.round(seconds)} s`,
     );
-    console.log(`  ${relative(process.cwd(), file)}`);
+    const shown = relative(process.cwd(), file);
+    console.log(`  ${shown}`);
+    return shown;
   }
 }

@@ -1,6 +1,7 @@
 // From runs to numbers: medians, spreads, ratios of interleaved pairs, and what they say about a goal. Pure.
 
-import type { Run } from './swarm/main.ts';
+import type { Run } from './run.ts';
+import type { Counted } from './shapes.ts';
 
 export function median(values: readonly number[]): number {
   if (values.length === 0) return Number.NaN;
@@ -22,21 +23,26 @@ export function spreadOf(values: readonly number[]): Spread {
 
 /** How far apart the values are, as a part of their median. */
 export function widthOf({ median: middle, min, max }: Spread): number {
-  return (max - min) / middle;
+  return (max - min) / Math.abs(middle);
 }
 
-export const costUs = (run: Run) => (run.serverCpuSeconds / run.deliveries) * 1e6;
-export const swarmCostUs = (run: Run) => (run.swarmCpuSeconds / run.deliveries) * 1e6;
+/** CPU per delivery in us. */
+export function costUs({ cpu, deliveries }: Run, counted: Counted): number {
+  const postgres = counted === 'all' ? cpu.postgres : 0;
+  return ((cpu.server + cpu.redis + postgres) / deliveries) * 1e6;
+}
+
+export const swarmCostUs = (run: Run) => (run.cpu.swarm / run.deliveries) * 1e6;
 export const rate = (run: Run) => run.deliveries / run.seconds;
-export const serverBusy = (run: Run) => run.serverCpuSeconds / run.seconds;
-export const swarmBusy = (run: Run) => run.swarmCpuSeconds / run.seconds;
+export const serverBusy = (run: Run) => run.cpu.server / run.seconds;
+export const swarmBusy = (run: Run) => run.cpu.swarm / run.seconds;
 
 /** A process that has the CPU for more of the time than this has nothing to wait for. */
 const busyShare = 0.9;
 
-/** The swarm was busy all the time and the server was not: the rate is the swarm's. */
-export function isSwarmBound(run: Run): boolean {
-  return swarmBusy(run) > busyShare && serverBusy(run) < busyShare;
+/** A process of the swarm was busy all the time and none of the server was: the rate is the swarm's. */
+export function isSwarmBound({ cpu, seconds }: Run): boolean {
+  return cpu.swarmMost / seconds > busyShare && cpu.serverMost / seconds < busyShare;
 }
 
 /** Nothing was lost, doubled, swapped, refused or left without its ack. */
@@ -46,32 +52,53 @@ export function isClean({ faults, isStalled }: Run): boolean {
 
 export interface Comparison {
   readonly bare: Spread;
-  readonly parley: Spread;
+  readonly other: Spread;
   readonly ratioOfMedians: number;
   /** Over the ratios of the pairs. */
   readonly pairRatios: Spread;
 }
 
-/** Server CPU per delivery, bare and Parley, pair by pair. */
-export function compare(bare: readonly number[], parley: readonly number[]): Comparison {
-  const ratios = parley.map((cost, i) => cost / (bare[i] as number));
+/** CPU per delivery, bare and another system, pair by pair. */
+export function compare(bare: readonly number[], other: readonly number[]): Comparison {
+  const pairs = Math.min(bare.length, other.length);
+  const ratios = Array.from({ length: pairs }, (_, i) => (other[i] as number) / (bare[i] as number));
   return {
     bare: spreadOf(bare),
-    parley: spreadOf(parley),
-    ratioOfMedians: median(parley) / median(bare),
+    other: spreadOf(other),
+    ratioOfMedians: median(other) / median(bare),
     pairRatios: spreadOf(ratios),
   };
 }
 
 export type Verdict = 'met' | 'met within the spread' | 'undecided' | 'missed';
 
-/** Above this the bare engine itself is too uneven to tell. */
+/** Above this the measure itself is too uneven to tell. */
 const widthMax = 0.1;
 
-/** Whether Parley costs at most `goal` times the bare engine: both ratios have to say so. */
-export function judge({ bare, parley, ratioOfMedians, pairRatios }: Comparison, goal: number): Verdict {
+/** Whether a system costs at most `goal` times the bare engine: both ratios have to say so. */
+export function judge({ bare, other, ratioOfMedians, pairRatios }: Comparison, goal: number): Verdict {
   if (Math.max(ratioOfMedians, pairRatios.median) <= goal) return 'met';
   if (widthOf(bare) <= widthMax) return 'missed';
-  if (parley.median <= bare.max) return 'met within the spread';
-  return parley.median <= bare.max * goal ? 'undecided' : 'missed';
+  if (other.median <= bare.max) return 'met within the spread';
+  return other.median <= bare.max * goal ? 'undecided' : 'missed';
+}
+
+/** Whether the values are at most `goal`; undecided where they lie on both sides of it and far apart. */
+export function judgeMost(values: readonly number[], goal: number): Verdict {
+  const spread = spreadOf(values);
+  if (spread.median <= goal) return 'met';
+  return widthOf(spread) > widthMax && spread.min <= goal ? 'undecided' : 'missed';
+}
+
+/** The same, where more is better. */
+export function judgeLeast(values: readonly number[], goal: number): Verdict {
+  return judgeMost(
+    values.map((value) => -value),
+    -goal,
+  );
+}
+
+/** The verdict, and how far from the goal a value is that missed it, on whichever side. */
+export function tellVerdict(verdict: Verdict, value: number, goal: number): string {
+  return verdict === 'missed' ? `missed by ${Math.round(Math.abs(value / goal - 1) * 100)} %` : verdict;
 }

@@ -5,7 +5,7 @@
 export interface LinkOwner {
   /** The server has answered 101. */
   onUpgraded(link: Link): void;
-  /** A binary message: `bytes` from `at` to `end`, valid during the call. */
+  /** A message, binary or text: `bytes` from `at` to `end`, valid during the call. */
   onPayload(link: Link, bytes: Uint8Array, at: number, end: number): void;
   /** The connection is gone; once. */
   onEnded(link: Link, reason: string): void;
@@ -17,12 +17,15 @@ export interface Writable {
   terminate(): void;
 }
 
+export const textOp = 1;
 const binaryOp = 2;
 const closeOp = 8;
 const pingOp = 9;
 export const pongOp = 10;
 /** An answer to the upgrade that is longer is none. */
 const answerBytesMax = 8192;
+const encoder = new TextEncoder();
+const nothing = new Uint8Array(0);
 
 export class Link {
   readonly index: number;
@@ -30,8 +33,9 @@ export class Link {
   #writable: Writable | null = null;
   #isUpgraded = false;
   #isEnded = false;
+  #controls = 0;
   /** The beginning of what was cut. */
-  #carry = new Uint8Array(0);
+  #carry: Uint8Array = nothing;
   #carried = 0;
   /** What the kernel has not taken yet. */
   #unsent: Uint8Array | null = null;
@@ -45,9 +49,19 @@ export class Link {
     return this.#isEnded;
   }
 
+  /** Nothing of a frame has been read without its rest. */
+  get isBetweenFrames(): boolean {
+    return this.#isUpgraded && this.#carried === 0 && !this.#isEnded;
+  }
+
+  /** Control frames so far: they are for this socket alone. */
+  get controls(): number {
+    return this.#controls;
+  }
+
   opened(writable: Writable, upgrade: string): void {
     this.#writable = writable;
-    this.write(new TextEncoder().encode(upgrade));
+    this.write(encoder.encode(upgrade));
   }
 
   /** Bytes from the server, cut anywhere. */
@@ -87,30 +101,37 @@ export class Link {
         size = new DataView(bytes.buffer, bytes.byteOffset + at + 6, 4).getUint32(0);
       }
       if (end - body < size) break;
-      if (bytes[at] === (0x80 | binaryOp)) this.#owner.onPayload(this, bytes, body, body + size);
-      else this.#onOther(bytes[at] as number, bytes, body, body + size);
+      const first = bytes[at] as number;
+      if (first === (0x80 | binaryOp) || first === (0x80 | textOp))
+        this.#owner.onPayload(this, bytes, body, body + size);
+      else this.#onOther(first, bytes, body, body + size);
       at = body + size;
     }
     return at;
   }
 
+  /** How many bytes the answer to the upgrade takes; 0 where it is not whole, or none. */
   #readAnswer(bytes: Uint8Array, end: number): number {
-    const text = new TextDecoder('latin1').decode(bytes.subarray(0, Math.min(end, answerBytesMax)));
-    const head = text.indexOf('\r\n\r\n');
-    if (head < 0) {
+    const last = Math.min(end, answerBytesMax) - 4;
+    let at = 0;
+    while (at <= last && !(bytes[at] === 0x0d && bytes[at + 2] === 0x0d && bytes[at + 3] === 0x0a)) at++;
+    if (at > last) {
       if (end >= answerBytesMax) this.end('the answer to the upgrade is too long');
       return 0;
     }
-    if (!text.startsWith('HTTP/1.1 101')) {
-      this.end(`the upgrade was refused: ${text.slice(0, text.indexOf('\r\n'))}`);
+    // HTTP/1.1 101
+    if (bytes[9] !== 0x31 || bytes[10] !== 0x30 || bytes[11] !== 0x31) {
+      const text = new TextDecoder('latin1').decode(bytes.subarray(0, at));
+      this.end(`the upgrade was refused: ${text.split('\r\n')[0]}`);
       return 0;
     }
     this.#isUpgraded = true;
     this.#owner.onUpgraded(this);
-    return head + 4;
+    return at + 4;
   }
 
   #onOther(first: number, bytes: Uint8Array, at: number, end: number): void {
+    this.#controls++;
     if (first === (0x80 | pingOp)) this.write(frameOf(bytes.slice(at, end), pongOp));
     else if (first === (0x80 | closeOp)) {
       const code = end - at < 2 ? 1005 : ((bytes[at] as number) << 8) | (bytes[at + 1] as number);

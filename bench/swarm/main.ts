@@ -1,103 +1,129 @@
-// The swarm's process: does what its parent says over IPC, one step after another, and ends with its parent. Measures
-// the server's CPU itself, at the very moments when nothing is in flight.
+// A process of the swarm: does what its parent says over IPC, one step after another, and ends with its parent. The parent
+// reads what everybody spent, at the moments when nothing is in flight.
 
-import { cpuSeconds, mainThreadSeconds, residentBytes, stealSeconds } from '../machine.ts';
-import { bareDialect, type Dialect, type DialectName, parleyDialect } from './dialect.ts';
-import { type Faults, Swarm } from './swarm.ts';
+import { roomName, userName } from './dialect.ts';
+import { type DialectName, makeDialect } from './dialects.ts';
+import { Histogram, type SparseCounts } from './histogram.ts';
+import type { Faults } from './ledger.ts';
+import { type Extent, type Pace, Swarm } from './swarm.ts';
 
 export interface OpenJob {
   readonly dialect: DialectName;
-  readonly port: number;
-  readonly room: string;
+  readonly ports: readonly number[];
+  readonly process: number;
+  /** What the sockets and rooms of this process come after, of all processes. */
+  readonly firstSocket: number;
+  readonly firstRoom: number;
   readonly sockets: number;
+  readonly rooms: number;
+  /** Sockets of a room, in this process. */
+  readonly members: number;
   readonly senders: number;
-  readonly inFlight: number;
+  /** A socket is in so many rooms: its own, and those that follow. */
+  readonly roomsEach: number;
   readonly payloadBytes: number;
-  /** Of dialect parley, by socket. */
-  readonly tokens: readonly string[];
+  readonly entersAtOnce: boolean;
+  /** No step of the start takes longer. */
+  readonly startMs: number;
+  readonly secret: string;
 }
 
-export interface MeasureJob {
-  readonly serverPid: number;
-  readonly warmMs: number;
-  readonly measureMs: number;
-}
-
-/** What one run showed; all of it between two moments at which nothing was in flight, but for `faults`. */
-export interface Run {
-  readonly seconds: number;
-  readonly messages: number;
-  readonly deliveries: number;
-  readonly serverCpuSeconds: number;
-  /** Of it the thread that holds the sockets. */
-  readonly serverMainSeconds: number;
-  readonly serverMemoryBytes: number;
-  readonly swarmCpuSeconds: number;
-  /** Time that the host took, over all CPUs. */
-  readonly stealSeconds: number;
-  /** From the send to the last socket. */
-  readonly completeMsP50: number;
-  readonly completeMsP99: number;
-  /** Since the start of the process, warm-up included. */
-  readonly faults: Faults;
-  readonly isStalled: boolean;
-  readonly complaint: string;
+export interface DriveJob {
+  readonly pace: Pace;
+  readonly extent: Extent;
+  /** Records every delivery's latency. */
+  readonly records: boolean;
 }
 
 export type Command =
-  | { readonly step: 'open'; readonly job: OpenJob }
+  | { readonly step: 'prepare'; readonly job: OpenJob }
+  /** Connects until there are so many sockets. */
+  | { readonly step: 'open'; readonly sockets: number }
   | { readonly step: 'enter' }
-  | { readonly step: 'measure'; readonly job: MeasureJob };
+  | { readonly step: 'drive'; readonly job: DriveJob }
+  /** Waits for messages of other processes. */
+  | { readonly step: 'expect'; readonly messages: number }
+  | { readonly step: 'close' };
+
+/** What a step did, and all counts since the start. */
+export interface Report {
+  /** False: nothing arrived any more. */
+  readonly isComplete: boolean;
+  readonly seconds: number;
+  readonly messages: number;
+  readonly deliveries: number;
+  readonly complete: SparseCounts;
+  readonly ack: SparseCounts;
+  readonly latency: SparseCounts;
+  readonly faults: Faults;
+  readonly complaint: string;
+}
 
 export type Answer =
-  | { readonly step: 'open' | 'enter' }
-  | { readonly step: 'measure'; readonly run: Run }
-  | { readonly step: 'failed'; readonly message: string };
+  | { readonly ok: true; readonly report: Report }
+  | { readonly ok: false; readonly message: string };
 
 const stallMs = 5000;
-const startMs = 30_000;
 
-function makeDialect({ dialect, room, payloadBytes, tokens }: OpenJob): Dialect {
-  return dialect === 'bare' ? bareDialect(room, payloadBytes) : parleyDialect(room, payloadBytes, tokens);
+function makeSwarm(job: OpenJob): Swarm {
+  const { firstSocket, firstRoom, rooms, members, roomsEach, payloadBytes, process, secret } = job;
+  const ownRoom = (socket: number) => Math.floor(socket / members);
+  const roomsOf = (socket: number) =>
+    Array.from({ length: roomsEach }, (_, i) => roomName(firstRoom + ((ownRoom(socket) + i) % rooms)));
+  const dialect = makeDialect(job.dialect, {
+    payloadBytes,
+    process,
+    userOf: (socket) => userName(firstSocket + socket),
+    roomOf: (socket) => roomName(firstRoom + ownRoom(socket)),
+    secret,
+  });
+  return new Swarm({ ...job, roomsOf, dialect, stallMs });
 }
 
-/** Everything that is read before and after. */
-function readMeters(swarm: Swarm, serverPid: number) {
-  const { user, system } = process.cpuUsage();
+let swarm: Swarm | null = null;
+
+async function perform(command: Command): Promise<boolean> {
+  if (command.step === 'prepare') {
+    swarm = makeSwarm(command.job);
+    return true;
+  }
+  if (swarm === null) throw new Error('no sockets yet');
+  switch (command.step) {
+    case 'open':
+      await swarm.open(command.sockets);
+      return true;
+    case 'enter':
+      await swarm.enter();
+      return true;
+    case 'drive':
+      swarm.ledger.latency = command.job.records ? new Histogram() : null;
+      return swarm.drive(command.job.pace, command.job.extent);
+    case 'expect':
+      swarm.ledger.latency = new Histogram();
+      return swarm.expectForeign(command.messages);
+    case 'close':
+      swarm.close();
+      return true;
+    default:
+      return command satisfies never;
+  }
+}
+
+async function report(command: Command): Promise<Report> {
+  const started = performance.now();
+  const before = { messages: swarm?.ledger.completed ?? 0, deliveries: swarm?.ledger.deliveries ?? 0 };
+  const isComplete = await perform(command);
+  if (swarm === null) throw new Error('no sockets yet');
+  const { ledger } = swarm;
   return {
-    now: performance.now(),
-    messages: swarm.completed,
-    deliveries: swarm.deliveries,
-    server: cpuSeconds(serverPid),
-    main: mainThreadSeconds(serverPid),
-    swarm: (user + system) / 1e6,
-    steal: stealSeconds(),
-  };
-}
-
-function percentile(sorted: readonly number[], share: number): number {
-  return sorted[Math.min(sorted.length - 1, Math.floor(sorted.length * share))] ?? 0;
-}
-
-async function measure(swarm: Swarm, { serverPid, warmMs, measureMs }: MeasureJob): Promise<Run> {
-  const warm = await swarm.drive({ ms: warmMs });
-  const before = readMeters(swarm, serverPid);
-  const { isComplete, completeMs } = warm.isComplete ? await swarm.drive({ ms: measureMs }) : warm;
-  const after = readMeters(swarm, serverPid);
-  const sorted = [...completeMs].sort((a, b) => a - b);
-  return {
-    seconds: (after.now - before.now) / 1000,
-    messages: after.messages - before.messages,
-    deliveries: after.deliveries - before.deliveries,
-    serverCpuSeconds: after.server - before.server,
-    serverMainSeconds: after.main - before.main,
-    serverMemoryBytes: residentBytes(serverPid),
-    swarmCpuSeconds: after.swarm - before.swarm,
-    stealSeconds: after.steal - before.steal,
-    completeMsP50: percentile(sorted, 0.5),
-    completeMsP99: percentile(sorted, 0.99),
+    isComplete,
+    seconds: (performance.now() - started) / 1000,
+    messages: ledger.completed - before.messages,
+    deliveries: ledger.deliveries - before.deliveries,
+    complete: ledger.complete.sparse(),
+    ack: ledger.ack.sparse(),
+    latency: ledger.latency?.sparse() ?? [],
     faults: swarm.faults(),
-    isStalled: !isComplete,
     complaint: swarm.complaint,
   };
 }
@@ -106,23 +132,10 @@ function answer(message: Answer): void {
   process.send?.(message);
 }
 
-let swarm: Swarm | null = null;
-
-async function perform(command: Command): Promise<void> {
-  if (command.step === 'open') {
-    const { port, sockets, senders, inFlight } = command.job;
-    const dialect = makeDialect(command.job);
-    swarm = new Swarm({ port, sockets, senders, inFlight, dialect, stallMs, startMs });
-    await swarm.open();
-    answer({ step: 'open' });
-  } else if (swarm === null) throw new Error('no sockets yet');
-  else if (command.step === 'enter') {
-    await swarm.enter();
-    answer({ step: 'enter' });
-  } else answer({ step: 'measure', run: await measure(swarm, command.job) });
-}
-
 process.on('message', (command: Command) => {
-  perform(command).catch((error: Error) => answer({ step: 'failed', message: error.message }));
+  report(command).then(
+    (done) => answer({ ok: true, report: done }),
+    (error: Error) => answer({ ok: false, message: error.message }),
+  );
 });
 process.on('disconnect', () => process.exit(0));

@@ -1,61 +1,47 @@
-// The load: many sockets in one room, of which some send. A message is in flight until every socket has it and, where
-// the server acknowledges, its ack is there. Counts what was delivered, lost, doubled and swapped, exactly. Used by
-// main.ts in a process of its own, and by the tests. Knows servers by their dialect only.
+// The load: sockets in rooms, of which some send, with so much in flight or at a rate. Opens them, lets them in, drives
+// them; what came of it is counted by the ledger. Used by main.ts in a process of its own, and by the tests. Knows servers
+// by their dialect only.
 
-import { controlOps, eventOps } from '../../core/protocol/ops.ts';
-import { type Dialect, enterRid, firstMessageRid, type MessageFrame, numberDigits } from './dialect.ts';
+import { nowMicros } from './content.ts';
+import type { Dialect, MessageFrame, Sink } from './dialect.ts';
+import { type Faults, inFlightMax, type Layout, Ledger } from './ledger.ts';
 import { frameOf, Link, type LinkOwner, pongOp } from './link.ts';
-import { bodyOf, readUint, skip, uint64 } from './pack.ts';
-import { Tally } from './tally.ts';
 
-/** More messages are never in flight; what is known of a message is kept in rings of this size. */
-const ring = 1 << 16;
-export const inFlightMax = 4096;
 /** Connections under way at once. */
-const openingMax = 64;
-/** Sockets of one source address, below its 28,000 ports. */
-const socketsPerAddress = 20_000;
+const openingMax = 128;
+/** Sockets of one source address. It has 28,000 ports, but the kernel looks long for a free one where many are taken. */
+const socketsPerAddress = 1000;
+/** Messages of a sender that leave in one write. */
+const batchMax = 64;
 const stallCheckMs = 25;
+const nothing = new Uint8Array(0);
+/** Between two looks at what is due, at a rate. */
+const paceMs = 1;
 /**
- * A pong that nobody asked for, sent at once by each new socket, for both servers alike. Half of the swarm's CPU was the
+ * A pong that nobody asked for, sent at once by each new socket, for all servers alike. Half of the swarm's CPU was the
  * kernel sending an ACK packet for every read; a socket that has answered counts as interactive and should ACK later. With
  * it the swarm cost 5.1 instead of 6.6 us a delivery, one in flight (3 noisy runs of the bare engine each).
  */
 const pong = frameOf(new Uint8Array(0), pongOp);
 
-export interface SwarmOptions {
-  readonly port: number;
-  readonly sockets: number;
-  /** Sockets that send, in turn; the first ones. */
-  readonly senders: number;
-  readonly inFlight: number;
+export interface SwarmOptions extends Layout {
+  /** Servers' ports; members of a room are dealt out over them. */
+  readonly ports: readonly number[];
+  /** Rooms that a socket enters; those beyond its own are told by `roomsOf`. */
+  roomsOf(socket: number): readonly string[];
   readonly dialect: Dialect;
+  /** A socket enters its rooms as soon as it is ready, not when all are. */
+  readonly entersAtOnce: boolean;
   /** Without any delivery for so long a run has stalled. */
   readonly stallMs: number;
   /** No step of the start takes longer. */
   readonly startMs: number;
 }
 
+/** How much is sent: so much in flight at a time, or so many a second. */
+export type Pace = { readonly inFlight: number } | { readonly perSecond: number };
 /** Until when messages are sent: for a time, or so many of them. */
 export type Extent = { readonly ms: number } | { readonly messages: number };
-
-/** What was wrong since the start. All zero, or the run does not count. */
-export interface Faults {
-  /** Events that a socket never got. */
-  readonly lost: number;
-  /** Events that a socket got again. */
-  readonly doubled: number;
-  /** Events that a socket got after a later one. */
-  readonly swapped: number;
-  /** Events whose message is another one than other sockets got under that seq, or that nobody sent. */
-  readonly differing: number;
-  /** Messages sent and not acknowledged, or with another seq than they were delivered under, or as repeated. */
-  readonly badAcks: number;
-  /** Requests that were refused. */
-  readonly refused: number;
-  /** Sockets that ended. */
-  readonly ended: number;
-}
 
 interface Wait {
   resolve(): void;
@@ -67,88 +53,64 @@ interface ConnectOptions extends Bun.TCPSocketConnectOptions<Link> {
   readonly localAddress: string;
 }
 
-export class Swarm implements LinkOwner {
+export class Swarm implements LinkOwner, Sink {
   readonly #options: SwarmOptions;
   readonly #dialect: Dialect;
+  readonly ledger: Ledger;
   readonly #links: Link[] = [];
-  readonly #tally: Tally;
+  readonly #handlers: Bun.SocketHandler<Link>;
   readonly #frames: MessageFrame[] = [];
   /** By sender: frames written and not sent yet. */
   readonly #batches: Uint8Array[] = [];
   readonly #batched: Int32Array;
-  #isBatched = false;
+  /** Senders that have some. */
+  readonly #dirty: number[] = [];
+  /** By socket: rooms that it is not in yet. */
+  readonly #outside: Int32Array;
 
-  // By seq: the message that came first under it.
-  readonly #ringSeq = new Float64Array(ring);
-  readonly #ringNumber = new Int32Array(ring);
-  // By message.
-  readonly #remaining = new Int32Array(ring);
-  readonly #seqOf = new Float64Array(ring);
-  readonly #ackOf = new Float64Array(ring);
-  readonly #sentAt = new Float64Array(ring);
-
-  #head = 0;
-  #sent = 0;
-  #completed = 0;
-  #acked = 0;
-  #badAcks = 0;
-  #differing = 0;
   #refused = 0;
   #firstRefusal = '';
   #ended = 0;
   #firstEnd = '';
   #isClosing = false;
 
+  #opening = 0;
+  #openMax = 0;
   #readyCount = 0;
   #enteredCount = 0;
-  #opening = 0;
   #wait: Wait | null = null;
 
   // The drive under way.
-  #sendUntil = 0;
-  #sendMax = 0;
+  #inFlight = 0;
+  #until = 0;
+  /** Messages that may have been sent by now, and at the end. */
+  #due = 0;
+  #dueMax = 0;
+  #isPaced = false;
+  #isSending = false;
   #isPumping = false;
-  #completeMs: number[] = [];
 
   constructor(options: SwarmOptions) {
-    if (options.inFlight > inFlightMax) throw new Error(`at most ${inFlightMax} messages in flight`);
+    const { dialect, sockets, senders } = options;
     this.#options = options;
-    this.#dialect = options.dialect;
-    this.#tally = new Tally(options.sockets);
-    this.#batched = new Int32Array(options.senders);
-    this.#ringSeq.fill(-1);
-    for (let i = 0; i < options.senders; i++) {
-      const frame = options.dialect.message(i);
-      this.#frames.push(frame);
-      this.#batches.push(new Uint8Array(frame.bytes.length * options.inFlight));
-    }
-  }
-
-  /** Events got for the first time, over all sockets. */
-  get deliveries(): number {
-    return this.#tally.deliveries;
-  }
-
-  /** Messages that every socket has. */
-  get completed(): number {
-    return this.#completed;
-  }
-
-  get sent(): number {
-    return this.#sent;
+    this.#dialect = dialect;
+    this.ledger = new Ledger(options, dialect, () => this.#pump());
+    this.#batched = new Int32Array(senders);
+    this.#outside = new Int32Array(sockets);
+    this.#handlers = {
+      open: (socket) => {
+        socket.setNoDelay(true);
+        socket.data.opened(socket, this.#upgrade(socket.data.index));
+      },
+      data: (socket, chunk) => this.#onChunk(socket.data, chunk),
+      drain: (socket) => socket.data.onWritable(),
+      close: (socket) => socket.data.end('the connection was closed'),
+      error: (socket, error) => socket.data.end(error.message),
+    };
   }
 
   faults(): Faults {
-    return {
-      // Nobody else writes into the room: every seq after the head is one of ours.
-      lost: this.#tally.lost(this.#head + this.#sent),
-      doubled: this.#tally.doubled,
-      swapped: this.#tally.late,
-      differing: this.#differing,
-      badAcks: this.#badAcks + (this.#dialect.acks ? this.#sent - this.#acked : 0),
-      refused: this.#refused,
-      ended: this.#ended,
-    };
+    return this.ledger.faults(this.#refused, this.#ended);
   }
 
   /** What the server said first against it; empty where nothing. */
@@ -158,69 +120,95 @@ export class Swarm implements LinkOwner {
 
   // The start.
 
-  /** Connects every socket; settles when all are ready. */
-  open(): Promise<void> {
+  /** Connects sockets until there are `count`; settles when all are ready, and in their rooms where they enter at once. */
+  open(count = this.#options.sockets): Promise<void> {
     const done = this.#waitFor('the sockets to connect');
-    for (let i = 0; i < Math.min(openingMax, this.#options.sockets); i++) this.#openNext();
+    this.#openMax = count;
+    for (let i = 0; i < openingMax; i++) this.#openNext();
     return done;
   }
 
-  #openNext(): void {
-    if (this.#opening === this.#options.sockets) return;
-    const link = new Link(this.#opening++, this);
-    this.#links.push(link);
-    const { port } = this.#options;
-    const { path } = this.#dialect;
+  #upgrade(index: number): string {
     const lines = [
-      `GET ${path} HTTP/1.1`,
-      `Host: 127.0.0.1:${port}`,
+      `GET ${this.#dialect.path(index)} HTTP/1.1`,
+      `Host: 127.0.0.1:${this.#portOf(index)}`,
       'Connection: Upgrade',
       'Upgrade: websocket',
       'Sec-WebSocket-Version: 13',
       'Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==',
-      ...this.#dialect.headers(link.index),
+      ...this.#dialect.headers(index),
     ];
+    return `${lines.join('\r\n')}\r\n\r\n`;
+  }
+
+  /** Members of a room are on all servers, and so are the first ones of the rooms. */
+  #portOf(index: number): number {
+    const { ports } = this.#options;
+    return ports[(index + this.ledger.roomOf(index)) % ports.length] as number;
+  }
+
+  #openNext(): void {
+    if (this.#opening === this.#openMax) return;
+    const link = new Link(this.#opening++, this);
+    this.#links.push(link);
     const options: ConnectOptions = {
       hostname: '127.0.0.1',
-      port,
-      localAddress: `127.0.1.${1 + Math.floor(link.index / socketsPerAddress)}`,
+      port: this.#portOf(link.index),
+      localAddress: `127.0.${1 + this.#options.process}.${1 + Math.floor(link.index / socketsPerAddress)}`,
       data: link,
-      socket: {
-        open(socket) {
-          socket.setNoDelay(true);
-          link.opened(socket, `${lines.join('\r\n')}\r\n\r\n`);
-        },
-        data: (socket, chunk) => {
-          socket.data.feed(chunk);
-          this.#flush();
-        },
-        drain: (socket) => socket.data.onWritable(),
-        close: (socket) => socket.data.end('the connection was closed'),
-        error: (socket, error) => socket.data.end(error.message),
-      },
+      socket: this.#handlers,
     };
     Bun.connect(options).catch((error: Error) => link.end(error.message));
   }
 
   onUpgraded(link: Link): void {
-    if (!this.#dialect.greets) this.#ready(link);
+    const hello = this.#dialect.hello(link.index);
+    if (hello !== null) link.write(hello);
+    if (!this.#dialect.greets) this.onReady(link.index);
   }
 
-  #ready(link: Link): void {
-    this.#tally.begin(link.index, 1);
+  onReady(socket: number): void {
+    this.ledger.tape.spoil();
+    this.ledger.begin(socket, 0);
+    const link = this.#links[socket] as Link;
     link.write(pong);
     this.#readyCount++;
     this.#openNext();
-    if (this.#readyCount === this.#options.sockets) this.#settle();
+    if (this.#options.entersAtOnce) this.#enterOne(socket);
+    this.#settleStart();
   }
 
-  /** Every socket enters the room; settles when all are in. */
+  #settleStart(): void {
+    const { entersAtOnce } = this.#options;
+    if (this.#readyCount < this.#openMax || (entersAtOnce && this.#enteredCount < this.#openMax)) return;
+    this.#wait?.resolve();
+  }
+
+  /** Every socket that is connected enters its rooms; settles when all are in. */
   enter(): Promise<void> {
-    const { enter } = this.#dialect;
-    if (enter === null) return Promise.resolve();
-    const done = this.#waitFor('the sockets to enter the room');
-    for (const link of this.#links) link.write(enter);
+    const done = this.#waitFor('the sockets to enter the rooms');
+    for (let socket = this.#enteredCount; socket < this.#openMax; socket++) this.#enterOne(socket);
     return done;
+  }
+
+  #enterOne(socket: number): void {
+    const rooms = this.#options.roomsOf(socket);
+    this.#outside[socket] = rooms.length;
+    for (const room of rooms) {
+      const frame = this.#dialect.enter(socket, room);
+      if (frame === null) this.onEntered(socket, 0);
+      else (this.#links[socket] as Link).write(frame);
+    }
+  }
+
+  onEntered(socket: number, head: number): void {
+    this.ledger.tape.spoil();
+    this.ledger.begin(socket, head);
+    const outside = (this.#outside[socket] as number) - 1;
+    this.#outside[socket] = outside;
+    if (outside > 0) return;
+    this.#enteredCount++;
+    if (this.#enteredCount === this.#openMax) this.#settleStart();
   }
 
   #waitFor(what: string): Promise<void> {
@@ -234,180 +222,186 @@ export class Swarm implements LinkOwner {
     });
   }
 
-  #settle(): void {
-    this.#wait?.resolve();
+  #makeFrames(): void {
+    for (let sender = 0; sender < this.#options.senders; sender++) {
+      const socket = this.ledger.socketOf(sender);
+      const frame = this.#dialect.message(socket, this.#options.roomsOf(socket)[0] ?? '');
+      this.#frames.push(frame);
+      this.#batches.push(nothing);
+    }
   }
 
   // The load.
 
   /**
-   * Sends with as much in flight as was asked for, and settles when nothing is in flight any more: true, or false where
-   * it stalled. Answers how long each message took to reach every socket in `completeMs`.
+   * Sends at that pace, and settles when nothing is in flight any more: true, or false where it stalled. The ledger's
+   * times begin anew.
    */
-  async drive(
-    extent: Extent,
-  ): Promise<{ readonly isComplete: boolean; readonly completeMs: readonly number[] }> {
-    this.#completeMs = [];
-    this.#sendUntil = 'ms' in extent ? performance.now() + extent.ms : Number.POSITIVE_INFINITY;
-    this.#sendMax = 'messages' in extent ? this.#sent + extent.messages : Number.POSITIVE_INFINITY;
+  async drive(pace: Pace, extent: Extent): Promise<boolean> {
+    const { ledger } = this;
+    if (this.#frames.length === 0) this.#makeFrames();
+    ledger.complete.clear();
+    ledger.ack.clear();
+    ledger.latency?.clear();
+    ledger.tape.begin();
+    this.#inFlight = 'inFlight' in pace ? pace.inFlight : inFlightMax;
+    if (this.#inFlight > inFlightMax) throw new Error(`at most ${inFlightMax} messages in flight`);
+    const started = performance.now();
+    this.#until = 'ms' in extent ? started + extent.ms : Number.POSITIVE_INFINITY;
+    this.#dueMax = 'messages' in extent ? ledger.sent + extent.messages : Number.POSITIVE_INFINITY;
+    this.#due = ledger.sent;
+    this.#isPaced = 'perSecond' in pace;
+    this.#isSending = true;
+    const paced = 'perSecond' in pace ? this.#startPacing(pace.perSecond, started) : null;
+    const done = this.#untilQuiet();
+    this.#pump();
+    this.#flush();
+    try {
+      return await done;
+    } finally {
+      if (paced !== null) clearInterval(paced);
+      this.#isSending = false;
+    }
+  }
+
+  /** Settles with true when it is told that all is done, with false where nothing arrives any more. */
+  async #untilQuiet(): Promise<boolean> {
     const { promise, resolve, reject } = Promise.withResolvers<void>();
     this.#wait = { resolve, reject };
     let isStalled = false;
-    let seen = this.#progress();
+    let seen = this.ledger.progress + this.#refused;
     // Counted in looks, not in time: a process that was not given the CPU has not stalled.
     let idleLooks = 0;
     const watch = setInterval(() => {
-      const progress = this.#progress();
-      idleLooks = progress === seen ? idleLooks + 1 : 0;
+      const progress = this.ledger.progress + this.#refused;
+      const isWaiting = !this.#isSending || this.ledger.sent > this.ledger.completed;
+      idleLooks = progress === seen && isWaiting ? idleLooks + 1 : 0;
       seen = progress;
       if (idleLooks * stallCheckMs <= this.#options.stallMs) return;
       isStalled = true;
       resolve();
     }, stallCheckMs);
-    this.#pump();
-    this.#flush();
     try {
       await promise;
     } finally {
       clearInterval(watch);
       this.#wait = null;
-      this.#sendMax = 0;
     }
-    return { isComplete: !isStalled, completeMs: this.#completeMs };
+    return !isStalled;
   }
 
-  /** Changes with whatever arrives. */
-  #progress(): number {
-    return this.#tally.deliveries + this.#tally.doubled + this.#acked + this.#refused;
+  /** More is due with the time gone by, so that a late look makes up for what it missed. */
+  #startPacing(perSecond: number, started: number): Timer {
+    const base = this.#due;
+    return setInterval(() => {
+      const seconds = (Math.min(performance.now(), this.#until) - started) / 1000;
+      this.#due = Math.min(this.#dueMax, base + Math.floor(seconds * perSecond));
+      this.#pump();
+      this.#flush();
+    }, paceMs);
   }
 
-  /** Sends until enough is in flight. */
+  /** Sends what is due as far as there may be more in flight. */
   #pump(): void {
-    if (this.#isPumping) return;
+    if (this.#isPumping || !this.#isSending) return;
     this.#isPumping = true;
-    const { inFlight, senders, sockets } = this.#options;
-    const now = performance.now();
-    const isTime = now < this.#sendUntil;
-    while (isTime && this.#sent < this.#sendMax && this.#sent - this.#completed < inFlight) {
-      const number = this.#sent++;
-      const slot = number & (ring - 1);
-      this.#remaining[slot] = sockets + (this.#dialect.acks ? 1 : 0);
-      this.#seqOf[slot] = -1;
-      this.#ackOf[slot] = -1;
-      this.#sentAt[slot] = now;
-      this.#batch(number % senders, number);
+    const { ledger } = this;
+    const { senders } = this.#options;
+    const isTimeOver = performance.now() >= this.#until;
+    if (!this.#isPaced) this.#due = isTimeOver ? ledger.sent : this.#dueMax;
+    while (ledger.sent < this.#due && ledger.sent - ledger.completed < this.#inFlight) {
+      const micros = nowMicros();
+      const sender = ledger.sent % senders;
+      this.#batch(sender, ledger.send(sender, micros), micros);
     }
     this.#isPumping = false;
-    if (this.#sent === this.#completed && (!isTime || this.#sent >= this.#sendMax)) this.#settle();
+    const isAllSent = ledger.sent >= this.#due && (isTimeOver || ledger.sent >= this.#dueMax);
+    if (isAllSent && ledger.sent === ledger.completed) this.#wait?.resolve();
   }
 
-  #batch(sender: number, number: number): void {
+  #batch(sender: number, number: number, micros: number): void {
     const frame = this.#frames[sender] as MessageFrame;
-    const at = this.#batched[sender] as number;
-    frame.write(number);
-    (this.#batches[sender] as Uint8Array).set(frame.bytes, at);
-    this.#batched[sender] = at + frame.bytes.length;
-    this.#isBatched = true;
+    const { length } = frame.bytes;
+    if (this.#batches[sender] === nothing) this.#batches[sender] = new Uint8Array(this.#batchBytes(length));
+    const batch = this.#batches[sender] as Uint8Array;
+    let at = this.#batched[sender] as number;
+    if (at + length > batch.length) {
+      (this.#links[this.ledger.socketOf(sender)] as Link).write(batch.subarray(0, at));
+      at = 0;
+    } else if (at === 0) this.#dirty.push(sender);
+    frame.write(number, micros);
+    batch.set(frame.bytes, at);
+    this.#batched[sender] = at + length;
+  }
+
+  #batchBytes(length: number): number {
+    return length * Math.min(batchMax, Math.max(1, Math.ceil((2 * inFlightMax) / this.#options.senders)));
   }
 
   /** After each chunk: what it made possible leaves as one write a sender. */
   #flush(): void {
-    if (!this.#isBatched) return;
-    this.#isBatched = false;
-    for (let sender = 0; sender < this.#batches.length; sender++) {
+    if (this.#dirty.length === 0) return;
+    for (const sender of this.#dirty) {
       const size = this.#batched[sender] as number;
-      if (size === 0) continue;
       this.#batched[sender] = 0;
-      (this.#links[sender] as Link).write((this.#batches[sender] as Uint8Array).subarray(0, size));
+      const link = this.#links[this.ledger.socketOf(sender)] as Link;
+      link.write((this.#batches[sender] as Uint8Array).subarray(0, size));
     }
+    this.#dirty.length = 0;
+  }
+
+  /** Waits for messages that other processes have sent into every room: whether all came. */
+  async expectForeign(messages: number): Promise<boolean> {
+    this.ledger.tape.begin();
+    this.ledger.expectForeign(messages);
+    const done = this.#untilQuiet();
+    const look = setInterval(() => {
+      if (this.ledger.hasForeign) this.#wait?.resolve();
+    }, stallCheckMs);
+    return done.finally(() => clearInterval(look));
   }
 
   // What comes back.
 
-  /** One WebSocket message: one or more frames. */
-  onPayload(link: Link, bytes: Uint8Array, from: number, end: number): void {
-    let at = from;
-    while (at < end) {
-      const op = bytes[at + 1] as number;
-      at = op === eventOps.message ? this.#onMessage(link, bytes, at) : this.#onOther(link, op, bytes, at);
+  #onChunk(link: Link, chunk: Uint8Array): void {
+    const { ledger } = this;
+    const { tape } = ledger;
+    ledger.tick();
+    const room = ledger.roomOf(link.index);
+    const isWhole = link.isBetweenFrames;
+    // A server that does not number may be one whose protocol remembers what came before.
+    if (isWhole && this.#dialect.numbers && tape.holds(room, chunk)) ledger.replay(link.index);
+    else {
+      const { controls } = link;
+      tape.begin();
+      link.feed(chunk);
+      tape.end(room, chunk, isWhole && link.isBetweenFrames && link.controls === controls);
     }
-    if (at !== end) throw new Error('a frame that is longer than its message');
+    this.#flush();
   }
 
-  /** `[64, seq, ts, room, from, id, type, content, meta]`; answers where it ends. */
-  #onMessage(link: Link, bytes: Uint8Array, at: number): number {
-    const seq = uint64(bytes, at + 3);
-    // room, from, id, type
-    const content = skip(bytes, skip(bytes, skip(bytes, skip(bytes, at + 20))));
-    let end = skip(bytes, content);
-    // meta, and what a later version may add
-    for (let fields = ((bytes[at] as number) & 0x0f) - 8; fields > 0; fields--) end = skip(bytes, end);
-    if (this.#tally.take(link.index, seq)) this.#onFirst(seq, readNumber(bytes, bodyOf(bytes, content)));
-    return end;
+  onPayload(link: Link, bytes: Uint8Array, at: number, end: number): void {
+    this.#dialect.read(link.index, bytes, at, end, this);
   }
 
-  /** A socket has got a message that it had not. */
-  #onFirst(seq: number, number: number): void {
-    const place = seq % ring;
-    if (this.#ringSeq[place] !== seq) {
-      this.#ringSeq[place] = seq;
-      this.#ringNumber[place] = number;
-      this.#seqOf[number & (ring - 1)] = seq;
-    } else if (this.#ringNumber[place] !== number) {
-      this.#differing++;
-      return;
-    }
-    if (!(number < this.#sent)) this.#differing++;
-    else this.#countDown(number);
+  onMessage(socket: number, seq: number, bytes: Uint8Array, at: number): void {
+    this.ledger.receive(socket, seq, bytes, at);
   }
 
-  #countDown(number: number): void {
-    const slot = number & (ring - 1);
-    const remaining = (this.#remaining[slot] as number) - 1;
-    this.#remaining[slot] = remaining;
-    if (remaining > 0) return;
-    if (this.#dialect.acks && this.#ackOf[slot] !== this.#seqOf[slot]) this.#badAcks++;
-    this.#completed++;
-    this.#completeMs.push(performance.now() - (this.#sentAt[slot] as number));
-    this.#pump();
+  onAck(number: number, seq: number, isFirst: boolean): void {
+    this.ledger.tape.spoil();
+    this.ledger.onAck(number, seq, isFirst);
   }
 
-  #onOther(link: Link, op: number, bytes: Uint8Array, at: number): number {
-    const end = skip(bytes, at);
-    if (op === controlOps.ok) this.#onOk(link, bytes, at + 2);
-    else if (op === controlOps.welcome) this.#ready(link);
-    else if (op === controlOps.error) {
-      this.#refused++;
-      this.#firstRefusal ||= new TextDecoder('latin1').decode(bytes.subarray(at + 2, end));
-      this.#wait?.reject(new Error(`the server refused: ${this.#firstRefusal}`));
-    }
-    return end;
+  onRefused(reason: string): void {
+    this.ledger.tape.spoil();
+    this.#refused++;
+    this.#firstRefusal ||= reason;
+    this.#wait?.reject(new Error(`the server refused: ${this.#firstRefusal}`));
   }
 
-  /** `rid` stands at `at`. */
-  #onOk(link: Link, bytes: Uint8Array, at: number): void {
-    const rid = readUint(bytes, at);
-    const first = skip(bytes, at);
-    const second = skip(bytes, first);
-    if (rid === enterRid) {
-      // epoch, head, reset
-      this.#head = readUint(bytes, second);
-      this.#tally.begin(link.index, this.#head + 1);
-      this.#enteredCount++;
-      if (this.#enteredCount === this.#options.sockets) this.#settle();
-      return;
-    }
-    // seq, ts, level, repeated
-    const number = rid - firstMessageRid;
-    const slot = number & (ring - 1);
-    if (!(number >= 0 && number < this.#sent) || this.#ackOf[slot] !== -1) {
-      this.#badAcks++;
-      return;
-    }
-    this.#acked++;
-    this.#ackOf[slot] = readUint(bytes, first);
-    if (bytes[skip(bytes, skip(bytes, second))] !== 0xc2) this.#badAcks++;
-    this.#countDown(number);
+  answer(socket: number, frame: Uint8Array): void {
+    (this.#links[socket] as Link).write(frame);
   }
 
   onEnded(link: Link, reason: string): void {
@@ -417,19 +411,9 @@ export class Swarm implements LinkOwner {
     this.#wait?.reject(new Error(this.#firstEnd));
   }
 
+  /** Cuts all sockets, which leaves nothing behind that holds a port. */
   close(): void {
     this.#isClosing = true;
     for (const link of this.#links) link.end('closed');
   }
-}
-
-/** The digits at the front of a content; NaN where there are others. */
-function readNumber(bytes: Uint8Array, at: number): number {
-  let number = 0;
-  for (let i = at; i < at + numberDigits; i++) {
-    const digit = (bytes[i] as number) - 0x30;
-    if (digit < 0 || digit > 9) return Number.NaN;
-    number = number * 10 + digit;
-  }
-  return number;
 }
