@@ -13,6 +13,8 @@ import { ephemeralTopic, roomTopic } from './topics.ts';
 const pieceBytes = 64 * 1024;
 /** Between two tries where neither log nor store could be read. */
 const retryMs = 1000;
+/** One for all who need no page. */
+const nothing: readonly PlacedEvent[] = [];
 
 export class Subscription {
   readonly socket: Socket;
@@ -23,7 +25,7 @@ export class Subscription {
   #isReading = false;
   #isEnded = false;
   /** The page read last: what the ring no longer holds. */
-  #page: readonly PlacedEvent[] = [];
+  #page: readonly PlacedEvent[] = nothing;
   readonly #hub: Hub;
 
   constructor(hub: Hub, socket: Socket, room: HubRoom, cursor: number) {
@@ -56,7 +58,7 @@ export class Subscription {
       this.cursor = slice.last;
     }
     this.isLive = true;
-    this.#page = [];
+    this.#page = nothing;
     socket.flush();
     socket.engine?.subscribe(roomTopic(room.id));
     socket.engine?.subscribe(ephemeralTopic(room.id));

@@ -517,7 +517,7 @@ describe('a socket that closes', () => {
       { user: chat.users.of('ann'), session: 's', expiresAt: startMs + 1e9 },
       chat.socketParts,
     );
-    const handle = new SimulatedSocket(chat.engine, socket, '');
+    const handle = new SimulatedSocket(chat.engine, socket);
     let terminated = 0;
     handle.close = () => {};
     handle.terminate = () => {

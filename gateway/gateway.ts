@@ -168,16 +168,7 @@ export class Gateway {
       before === null ? this.#run(socket, frame, bytes) : before.then(() => this.#run(socket, frame, bytes));
     if (work === undefined) return;
     if (frame.name === 'authenticate') this.#holdAll(socket, work);
-    else if (room !== null && order === 'leads') this.#hold(socket, room, work);
-  }
-
-  /** Later frames of this room wait for `work`. */
-  #hold(socket: Socket, room: string, work: Promise<unknown>): void {
-    socket.busyRooms.set(room, work);
-    const release = () => {
-      if (socket.busyRooms.get(room) === work) socket.busyRooms.delete(room);
-    };
-    work.then(release, release);
+    else if (room !== null && order === 'leads') socket.hold(room, work);
   }
 
   /** Later frames of this socket wait for `work`. */
@@ -285,7 +276,7 @@ export class Gateway {
 /** What a frame has to wait for: an authenticate, or earlier work of its room; null: nothing. */
 function waitsFor(socket: Socket, room: string | null): Promise<unknown> | null {
   const { authenticating } = socket;
-  const busy = room === null ? undefined : socket.busyRooms.get(room);
+  const busy = room === null ? undefined : socket.workOn(room);
   if (authenticating !== null && busy !== undefined) return Promise.all([authenticating, busy]);
   return authenticating ?? busy ?? null;
 }

@@ -359,9 +359,7 @@ export class Hub implements LogListener {
   }
 
   #tellRemoved(socket: Socket, room: string, reason: RemovedReason): void {
-    if (socket.removedFrom.has(room)) return;
-    socket.removedFrom.add(room);
-    socket.queue(encodeRemoved(room, reason));
+    if (socket.noteRemoved(room)) socket.queue(encodeRemoved(room, reason));
   }
 
   /** A user was removed, told to all his sockets here: those the event has not reached, or that were not subscribed. */
@@ -370,7 +368,7 @@ export class Hub implements LogListener {
     const isBack = socket.subscriptions.has(room) && this.#rooms.get(room)?.member(socket.user.id) === null;
     if (isBack) return;
     this.detach(socket, room, false);
-    if (!socket.removedFrom.delete(room)) socket.queue(frame);
+    if (!socket.forgetRemoved(room)) socket.queue(frame);
   }
 
   onRoomFrames(id: string, payload: Uint8Array): void {
@@ -486,7 +484,7 @@ export class Hub implements LogListener {
   attach(socket: Socket, room: HubRoom, cursor: number): Subscription {
     socket.subscriptions.get(room.id)?.end();
     const isNew = !room.subscriptions.has(socket);
-    socket.removedFrom.delete(room.id);
+    socket.forgetRemoved(room.id);
     const subscription = new Subscription(this, socket, room, cursor);
     socket.subscriptions.set(room.id, subscription);
     room.subscriptions.set(socket, subscription);

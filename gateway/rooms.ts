@@ -392,9 +392,7 @@ export class Rooms {
 
   /** Every durable event that a user makes costs one of his budget; in groups a second, smaller one as well. */
   #takeBudget(room: HubRoom, user: string): Refusal | null {
-    const now = this.#parts.clock.now();
-    const { messageBudget, groupBudget } = this.#parts.users.of(user);
-    const waitMs = messageBudget.take(now) || (room.record.type === 'group' ? groupBudget.take(now) : 0);
+    const waitMs = this.#parts.users.takeMessage(user, room.record.type === 'group');
     return waitMs > 0 ? refuse('RATE_LIMITED', 'too many messages', waitMs) : null;
   }
 

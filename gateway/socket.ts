@@ -3,6 +3,7 @@
 
 import type { Budget } from '../core/budget.ts';
 import type { Clock } from '../core/clock.ts';
+import { FewMap, type FewSet } from '../core/few.ts';
 import {
   type CloseName,
   closes,
@@ -20,9 +21,10 @@ import type { Metrics } from './metrics.ts';
 /** A user with at least one socket on this process, or who had one a moment ago. */
 export interface UserState {
   readonly id: string;
-  readonly sockets: Set<Socket>;
-  readonly messageBudget: Budget;
-  readonly groupBudget: Budget;
+  readonly sockets: FewSet<Socket>;
+  /** Null: full, as nothing was sent for a while. */
+  messageBudget: Budget | null;
+  groupBudget: Budget | null;
 }
 
 /** Whose socket it is, as the token says. */
@@ -50,9 +52,7 @@ export class Socket {
   session: string;
   /** The token's `exp` in ms; it counts for `tokenLeewaySeconds` more. */
   expiresAt: number;
-  readonly subscriptions = new Map<string, Subscription>();
-  /** Room operations that wait, by room: a later one of the same room waits for them. */
-  readonly busyRooms = new Map<string, Promise<unknown>>();
+  readonly subscriptions = new FewMap<string, Subscription>();
   /** An `authenticate` under way: everything waits for it. */
   authenticating: Promise<unknown> | null = null;
   isAway = false;
@@ -60,11 +60,14 @@ export class Socket {
   lastHeard: number;
   inFlight = 0;
   inFlightBytes = 0;
-  /** Rooms whose end for this socket was told, or asked for by itself: it is not told `removed` again. */
-  readonly removedFrom = new Set<string>();
   readonly #parts: SocketParts;
   #engine: EngineSocket<Socket> | null = null;
-  #queue: Uint8Array[] = [];
+  /** Null where nothing waits. */
+  #queue: Uint8Array[] | null = null;
+  /** Room operations that wait, by room; null where none does. */
+  #busyRooms: FewMap<string, Promise<unknown>> | null = null;
+  /** Rooms whose end for this socket was told, or asked for by itself; null where there are none. */
+  #removedFrom: Set<string> | null = null;
   #refusals = 0;
   #refusalsSince = 0;
 
@@ -98,17 +101,21 @@ export class Socket {
   /** Queues a frame; it leaves at the end of this turn, or with the next `flush`. */
   queue(frame: Uint8Array): void {
     if (this.#engine === null) return;
-    this.#queue.push(frame);
-    if (this.#queue.length === 1) this.#parts.clock.atTurnEnd(() => this.flush());
+    if (this.#queue !== null) {
+      this.#queue.push(frame);
+      return;
+    }
+    this.#queue = [frame];
+    this.#parts.clock.atTurnEnd(() => this.flush());
   }
 
   /** Sends what is queued, now. */
   flush(): void {
-    if (this.#queue.length === 0) return;
-    this.#parts.metrics.framesOut += this.#queue.length;
-    const payload = concatFrames(this.#queue);
-    this.#queue = [];
-    this.send(payload);
+    const queue = this.#queue;
+    if (queue === null) return;
+    this.#queue = null;
+    this.#parts.metrics.framesOut += queue.length;
+    this.send(concatFrames(queue));
   }
 
   /** Sends a payload at once, after what is queued. */
@@ -143,7 +150,7 @@ export class Socket {
   close(name: CloseName): void {
     const engine = this.#engine;
     if (engine === null) return;
-    if (this.#queue.length > 0) engine.send(concatFrames(this.#queue));
+    if (this.#queue !== null) engine.send(concatFrames(this.#queue));
     this.closed();
     if (name === 'slow') this.#parts.metrics.slowReaders++;
     engine.close(closes[name].code, name);
@@ -153,7 +160,42 @@ export class Socket {
   /** Nothing is sent from here on. */
   closed(): void {
     this.#engine = null;
-    this.#queue = [];
+    this.#queue = null;
+  }
+
+  /** What a later operation of this room has to wait for. */
+  workOn(room: string): Promise<unknown> | undefined {
+    return this.#busyRooms?.get(room);
+  }
+
+  /** Later operations of this room wait for `work`. */
+  hold(room: string, work: Promise<unknown>): void {
+    this.#busyRooms ??= new FewMap();
+    this.#busyRooms.set(room, work);
+    const release = () => this.#release(room, work);
+    work.then(release, release);
+  }
+
+  #release(room: string, work: Promise<unknown>): void {
+    const busy = this.#busyRooms;
+    if (busy?.get(room) !== work) return;
+    busy.delete(room);
+    if (busy.size === 0) this.#busyRooms = null;
+  }
+
+  /** The end of the room is told, or asked for by the socket itself: it is not told `removed` again. False: it was before. */
+  noteRemoved(room: string): boolean {
+    if (this.#removedFrom?.has(room)) return false;
+    this.#removedFrom ??= new Set();
+    this.#removedFrom.add(room);
+    return true;
+  }
+
+  /** Answers whether it was noted. */
+  forgetRemoved(room: string): boolean {
+    const isNoted = this.#removedFrom?.delete(room) ?? false;
+    if (this.#removedFrom?.size === 0) this.#removedFrom = null;
+    return isNoted;
   }
 }
 

@@ -32,7 +32,7 @@ test('a user who is forgotten between upgrade and open is there again', async ()
   const identity = { user: chat.users.of('ann'), session: 's', expiresAt: startMs + 1e9 };
   const socket = new Socket(identity, chat.socketParts);
   await chat.clock.advance(30_000);
-  chat.gateway.onOpen(new SimulatedSocket(chat.engine, socket, ''));
+  chat.gateway.onOpen(new SimulatedSocket(chat.engine, socket));
   expect([...chat.users.sockets('ann')]).toEqual([socket]);
 });
 

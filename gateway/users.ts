@@ -3,6 +3,7 @@
 
 import { Budget } from '../core/budget.ts';
 import type { Clock } from '../core/clock.ts';
+import { FewSet, type ReadonlyFewSet } from '../core/few.ts';
 import type { Logger } from './logger.ts';
 import type { Metrics } from './metrics.ts';
 import type { Socket, UserState } from './socket.ts';
@@ -49,21 +50,26 @@ export class Users {
   of(id: string): UserState {
     let state = this.#states.get(id);
     if (state === undefined) {
-      const now = this.#clock.now();
-      const { messageRate, messageBurst, groupMessageRate } = this.#rates;
-      state = {
-        id,
-        sockets: new Set(),
-        messageBudget: new Budget(messageRate, messageBurst, now),
-        groupBudget: new Budget(groupMessageRate, groupMessageRate * 2, now),
-      };
+      state = { id, sockets: new FewSet(), messageBudget: null, groupBudget: null };
       this.#states.set(id, state);
     }
     return state;
   }
 
+  /** Takes a message from the user's rates; answers 0, or after how many ms he may send it. */
+  takeMessage(id: string, isGroup: boolean): number {
+    const state = this.of(id);
+    const now = this.#clock.now();
+    const { messageRate, messageBurst, groupMessageRate } = this.#rates;
+    state.messageBudget ??= new Budget(messageRate, messageBurst, now);
+    const waitMs = state.messageBudget.take(now);
+    if (waitMs > 0 || !isGroup) return waitMs;
+    state.groupBudget ??= new Budget(groupMessageRate, groupMessageRate * 2, now);
+    return state.groupBudget.take(now);
+  }
+
   /** The sockets of a user on this process. */
-  sockets(id: string): ReadonlySet<Socket> {
+  sockets(id: string): ReadonlyFewSet<Socket> {
     return this.#states.get(id)?.sockets ?? noSockets;
   }
 
@@ -125,13 +131,16 @@ export class Users {
     }
   }
 
-  /** Whoever has no sockets and a full budget is as one never seen. */
+  /** A full budget is as none, and whoever has no sockets and none as one never seen. */
   #forget(): void {
     const now = this.#clock.now();
-    for (const [id, { sockets, messageBudget, groupBudget }] of this.#states) {
-      if (sockets.size === 0 && messageBudget.isFull(now) && groupBudget.isFull(now)) this.#states.delete(id);
+    for (const state of this.#states.values()) {
+      if (state.messageBudget?.isFull(now)) state.messageBudget = null;
+      if (state.groupBudget?.isFull(now)) state.groupBudget = null;
+      const isIdle = state.messageBudget === null && state.groupBudget === null;
+      if (isIdle && state.sockets.size === 0) this.#states.delete(state.id);
     }
   }
 }
 
-const noSockets: ReadonlySet<Socket> = new Set();
+const noSockets: ReadonlyFewSet<Socket> = new FewSet();

@@ -10,25 +10,22 @@ import type {
   UpgradeRequest,
 } from './engine.ts';
 
-/** What Bun keeps for a socket: our wrapper, made at the open. */
-interface Slot<Data> {
-  readonly data: Data;
-  readonly address: string;
-  socket: BunSocket<Data> | null;
-}
-
+/** What Bun keeps for a socket. */
 class BunSocket<Data> implements EngineSocket<Data> {
-  readonly #ws: Bun.ServerWebSocket<Slot<Data>>;
   readonly data: Data;
-  #open = true;
+  /** Null before Bun has opened it, and once Bun has closed it: nothing may touch it any more. */
+  #ws: Bun.ServerWebSocket<BunSocket<Data>> | null = null;
 
-  constructor(ws: Bun.ServerWebSocket<Slot<Data>>) {
-    this.#ws = ws;
-    this.data = ws.data.data;
+  constructor(data: Data) {
+    this.data = data;
   }
 
-  get address(): string {
-    return this.#ws.data.address;
+  opened(ws: Bun.ServerWebSocket<BunSocket<Data>>): void {
+    this.#ws = ws;
+  }
+
+  closed(): void {
+    this.#ws = null;
   }
 
   /**
@@ -36,7 +33,7 @@ class BunSocket<Data> implements EngineSocket<Data> {
    * where they were dropped; what the kernel did not take is known after the cork only.
    */
   send(payload: Uint8Array): SendResult {
-    if (!this.#open) return 'dropped';
+    if (this.#ws === null) return 'dropped';
     let result = 0;
     this.#ws.cork((ws) => {
       result = ws.sendBinary(payload, false);
@@ -46,33 +43,27 @@ class BunSocket<Data> implements EngineSocket<Data> {
   }
 
   subscribe(topic: string): void {
-    if (this.#open) this.#ws.subscribe(topic);
+    this.#ws?.subscribe(topic);
   }
 
   unsubscribe(topic: string): void {
-    if (this.#open) this.#ws.unsubscribe(topic);
+    this.#ws?.unsubscribe(topic);
   }
 
   ping(): void {
-    if (this.#open) this.#ws.ping();
+    this.#ws?.ping();
   }
 
   close(code: number, reason: string): void {
-    if (!this.#open) return;
-    this.#ws.close(code, reason);
+    this.#ws?.close(code, reason);
   }
 
   terminate(): void {
-    if (this.#open) this.#ws.terminate();
+    this.#ws?.terminate();
   }
 
   bufferedBytes(): number {
-    return this.#open ? this.#ws.getBufferedAmount() : 0;
-  }
-
-  /** Bun has closed it: nothing may touch it any more. */
-  markClosed(): void {
-    this.#open = false;
+    return this.#ws?.getBufferedAmount() ?? 0;
   }
 }
 
@@ -81,7 +72,7 @@ export async function startBun<Data>(
   handlers: EngineHandlers<Data>,
 ): Promise<Engine> {
   let stopped = false;
-  const server = Bun.serve<Slot<Data>>({
+  const server = Bun.serve<BunSocket<Data>>({
     hostname: options.host,
     port: options.port,
     reusePort: false,
@@ -106,8 +97,7 @@ export async function startBun<Data>(
           return new Response(answer.body, { status: answer.status, headers: answer.headers });
         // Without the header Bun would echo the first one that was offered; an empty one is not sent.
         const headers = { 'Sec-WebSocket-Protocol': answer.protocol ?? '' };
-        const data: Slot<Data> = { data: answer.data, address, socket: null };
-        if (bun.upgrade(request, { data, headers })) return undefined;
+        if (bun.upgrade(request, { data: new BunSocket(answer.data), headers })) return undefined;
         return new Response('not a WebSocket handshake', { status: 400 });
       };
       const answer = handlers.onUpgrade(upgrade);
@@ -122,28 +112,25 @@ export async function startBun<Data>(
       idleTimeout: 0,
       sendPings: false,
       open(ws) {
-        const socket = new BunSocket(ws);
-        ws.data.socket = socket;
-        handlers.onOpen(socket);
+        ws.data.opened(ws);
+        handlers.onOpen(ws.data);
       },
       message(ws, message) {
-        if (ws.data.socket) handlers.onMessage(ws.data.socket, message);
+        handlers.onMessage(ws.data, message);
       },
       drain(ws) {
-        if (ws.data.socket) handlers.onWritable(ws.data.socket);
+        handlers.onWritable(ws.data);
       },
       ping(ws) {
         // A client's ping is a sign of life as well; Bun answers it by itself.
-        if (ws.data.socket) handlers.onPong(ws.data.socket);
+        handlers.onPong(ws.data);
       },
       pong(ws) {
-        if (ws.data.socket) handlers.onPong(ws.data.socket);
+        handlers.onPong(ws.data);
       },
       close(ws, code) {
-        const { socket } = ws.data;
-        if (!socket) return;
-        socket.markClosed();
-        handlers.onClose(socket, code);
+        ws.data.closed();
+        handlers.onClose(ws.data, code);
       },
     },
   });

@@ -10,8 +10,6 @@ export type SendResult = 'sent' | 'buffered' | 'dropped';
 /** One WebSocket. Calls on a closed socket do nothing. `data` is the owner's and carries its state. */
 export interface EngineSocket<Data> {
   readonly data: Data;
-  /** The peer's address, as text, without a port. */
-  readonly address: string;
   /** Sends one binary message; keeps its order with publishes to topics this socket is subscribed to. */
   send(payload: Uint8Array): SendResult;
   subscribe(topic: string): void;
@@ -28,6 +26,7 @@ export interface EngineSocket<Data> {
 
 /** A request to become a WebSocket, before anything was answered. */
 export interface UpgradeRequest {
+  /** The peer's address, as text, without a port. */
   readonly address: string;
   /** The query without `?`. */
   readonly query: string;

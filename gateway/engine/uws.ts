@@ -29,23 +29,19 @@ type Library = typeof import('uWebSockets.js');
 /** What the library keeps for a socket, copied onto its own object: our wrapper, made at the open. */
 interface Slot<Data> {
   readonly data: Data;
-  readonly address: string;
   socket: UwsSocket<Data> | null;
 }
 
 class UwsSocket<Data> implements EngineSocket<Data> {
   readonly #ws: WebSocket<Slot<Data>>;
   readonly data: Data;
-  readonly address: string;
   #isOpen = true;
   /** Something was dropped, so nothing may follow it; the library ends the socket in its next turn. */
   #isCut = false;
 
   constructor(ws: WebSocket<Slot<Data>>) {
     this.#ws = ws;
-    const { data, address } = ws.getUserData();
-    this.data = data;
-    this.address = address;
+    this.data = ws.getUserData().data;
   }
 
   /**
@@ -339,7 +335,7 @@ function answerUpgrade<Data>(
     if (isAborted) return;
     if (!answer.accept) return refuse(answer.status, answer.headers, answer.body);
     if (context === null) return refuse(400, {}, 'not a WebSocket handshake');
-    const slot: Slot<Data> = { data: answer.data, address, socket: null };
+    const slot: Slot<Data> = { data: answer.data, socket: null };
     const key = headers.get('sec-websocket-key') ?? '';
     door.opened = null;
     // No extension is passed on, so none is agreed to.

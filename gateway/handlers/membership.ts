@@ -28,14 +28,14 @@ export const joinRoom: Handler<'join_room'> = async (parts, socket, { rid, room:
 };
 
 export const leaveRoom: Handler<'leave_room'> = async (parts, socket, { room: id }) => {
-  socket.removedFrom.add(id);
+  socket.noteRemoved(id);
   let isLeft = false;
   try {
     const refusal = await parts.rooms.removeMember(socket.user.id, id, socket.user.id);
     if (refusal) return refusal;
     isLeft = true;
   } finally {
-    if (!isLeft) socket.removedFrom.delete(id);
+    if (!isLeft) socket.forgetRemoved(id);
   }
   parts.hub.detach(socket, id, false);
   return nothing;

@@ -16,7 +16,6 @@ interface Waiting {
 
 export class SimulatedSocket<Data> implements EngineSocket<Data> {
   readonly data: Data;
-  readonly address: string;
   readonly topics = new Set<string>();
   /** What the peer has read, one entry a WebSocket message; the very buffers that were sent. */
   readonly received: Uint8Array[] = [];
@@ -29,10 +28,9 @@ export class SimulatedSocket<Data> implements EngineSocket<Data> {
   #waiting: Waiting[] = [];
   #isOpen = true;
 
-  constructor(engine: SimulatedEngine<Data>, data: Data, address: string) {
+  constructor(engine: SimulatedEngine<Data>, data: Data) {
     this.#engine = engine;
     this.data = data;
-    this.address = address;
   }
 
   get isOpen(): boolean {

@@ -191,7 +191,7 @@ export async function startProcess(options: ProcessOptions = {}) {
   async function connect(user: string, expiresAt = startMs + 86_400_000): Promise<Peer> {
     const identity = { user: users.of(user), session: `session of ${user}`, expiresAt };
     const socket = new Socket(identity, socketParts);
-    const handle = new SimulatedSocket(engine, socket, '203.0.113.5');
+    const handle = new SimulatedSocket(engine, socket);
     gateway.onOpen(handle);
     await clock.settle();
     return new Peer(handle, gateway, clock);
