@@ -514,7 +514,7 @@ describe('a socket that closes', () => {
   test('and never said so is cut after a while', async () => {
     const chat = await startRoom();
     const socket = new Socket(
-      { user: chat.users.of('ann'), session: 's', expiresAt: startMs + 1e9 },
+      { user: chat.users.of('ann'), session: 's', expiresAt: startMs + 1e9, number: 1 },
       chat.socketParts,
     );
     const handle = new SimulatedSocket(chat.engine, socket);

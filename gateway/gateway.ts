@@ -64,11 +64,8 @@ export interface GatewayOptions {
   readonly socketsMax: number;
 }
 
-/** Told of every admitted socket. */
-export interface SocketObserver {
-  onOpened(socket: Socket): void;
-  onClosed(socket: Socket): void;
-}
+/** Told of every admitted socket, when it has opened and when it has closed. */
+export type SocketObserver = (socket: Socket) => void;
 
 export class Gateway {
   readonly sockets = new Set<Socket>();
@@ -98,7 +95,7 @@ export class Gateway {
     this.sockets.add(socket);
     metrics.socketsOpen = this.sockets.size;
     users.opened(socket);
-    this.#observer.onOpened(socket);
+    this.#observer(socket);
     // He may have been away with the others.
     presence.userChanged(socket);
     log.subscribeUser(socket.user.id);
@@ -257,7 +254,7 @@ export class Gateway {
     if (!this.sockets.delete(socket)) return;
     metrics.socketsOpen = this.sockets.size;
     users.closed(socket);
-    this.#observer.onClosed(socket);
+    this.#observer(socket);
     for (const room of [...socket.subscriptions.keys()]) {
       hub.detach(socket, room, true);
       typists.stop(room, socket.user.id);

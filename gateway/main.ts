@@ -112,14 +112,6 @@ async function start(config: Config): Promise<void> {
   });
   const auth = await createAuth({ config, store, clock, random, logger });
 
-  const socketRows = new SocketRows({
-    store,
-    clock,
-    random,
-    logger,
-    server: config.serverId,
-    ttlSeconds: config.sessionTtlSeconds,
-  });
   const gateway = new Gateway(
     {
       auth,
@@ -144,8 +136,17 @@ async function start(config: Config): Promise<void> {
       socketsMax: config.maxConnections,
     },
     logger,
-    { onOpened: (socket) => socketRows.opened(socket), onClosed: (socket) => socketRows.closed(socket) },
+    (socket) => socketRows.changed(socket),
   );
+  const socketRows = new SocketRows({
+    store,
+    clock,
+    random,
+    logger,
+    server: config.serverId,
+    ttlSeconds: config.sessionTtlSeconds,
+    sockets: gateway.sockets,
+  });
   let isDraining = false;
   const upgrades = new Upgrades({
     config,
@@ -153,10 +154,14 @@ async function start(config: Config): Promise<void> {
     proxies: createProxyRules(config.trustProxy),
     users,
     clock,
-    random,
     metrics,
     logger,
-    socketParts: { clock, metrics, backlogBytesMax: config.maxBacklogBytes },
+    socketParts: {
+      clock,
+      metrics,
+      backlogBytesMax: config.maxBacklogBytes,
+      upgradePrefix: Buffer.from(random.bytes(4)).toString('hex'),
+    },
     isDraining: () => isDraining,
   });
   const http = createHttp({

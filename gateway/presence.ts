@@ -16,13 +16,22 @@ import type { Users } from './users.ts';
 /** Changes of a room are gathered this long. */
 const gatherMs = 250;
 
-/** A user in one room, as far as this process sees him. */
+/** A user in one room, as far as this process sees him. Never changed: those with one socket share theirs. */
 interface Present {
-  sockets: number;
+  readonly sockets: number;
   /** Without sockets: until when he still counts. */
-  graceUntil: number;
+  readonly graceUntil: number;
   /** What the roster was told last. */
-  told: Place;
+  readonly told: Place;
+}
+
+const withOneSocket: readonly Present[] = ([null, 'online', 'away'] as const).map((told) => {
+  return { sockets: 1, graceUntil: 0, told };
+});
+
+function present(sockets: number, graceUntil: number, told: Place): Present {
+  const shared = sockets === 1 && graceUntil === 0 ? withOneSocket.find((each) => each.told === told) : null;
+  return shared ?? { sockets, graceUntil, told };
 }
 
 interface RoomPresence {
@@ -75,21 +84,21 @@ export class Presence {
       room = { users: new Map(), changed: new Set(), telling: null };
       this.#rooms.set(id, room);
     }
-    const present = room.users.get(user.id);
-    if (present !== undefined) present.sockets++;
-    else room.users.set(user.id, { sockets: 1, graceUntil: 0, told: null });
+    const before = room.users.get(user.id);
+    room.users.set(user.id, present((before?.sockets ?? 0) + 1, 0, before?.told ?? null));
     this.#mark(id, room, user.id);
   }
 
   /** `isGone`: the socket closed, so its user may be back in a moment; else he left on purpose. */
   detached({ id }: HubRoom, { user }: Socket, isGone: boolean): void {
     const room = this.#rooms.get(id);
-    const present = room?.users.get(user.id);
-    if (room === undefined || present === undefined) return;
-    present.sockets--;
-    if (present.sockets > 0) return;
-    present.graceUntil = isGone ? this.#parts.clock.now() + this.#parts.graceMs : 0;
-    if (isGone) this.#leaving.push({ at: present.graceUntil, room: id, user: user.id });
+    const before = room?.users.get(user.id);
+    if (room === undefined || before === undefined) return;
+    const sockets = before.sockets - 1;
+    const graceUntil = sockets === 0 && isGone ? this.#parts.clock.now() + this.#parts.graceMs : 0;
+    room.users.set(user.id, present(sockets, graceUntil, before.told));
+    if (sockets > 0) return;
+    if (isGone) this.#leaving.push({ at: graceUntil, room: id, user: user.id });
     else this.#mark(id, room, user.id);
   }
 
@@ -198,14 +207,15 @@ export class Presence {
   #takeChanges(room: RoomPresence, now: number): RosterChange[] {
     const changes: RosterChange[] = [];
     for (const user of room.changed) {
-      const present = room.users.get(user);
-      if (present === undefined) continue;
-      const isHere = present.sockets > 0;
-      if (!isHere && present.graceUntil > now) continue;
+      const before = room.users.get(user);
+      if (before === undefined) continue;
+      const { sockets, graceUntil, told } = before;
+      const isHere = sockets > 0;
+      if (!isHere && graceUntil > now) continue;
       const place = isHere ? (this.#placeOf(user) ?? 'online') : null;
       if (!isHere) room.users.delete(user);
-      if (place === present.told) continue;
-      present.told = place;
+      if (place === told) continue;
+      if (isHere) room.users.set(user, present(sockets, graceUntil, place));
       changes.push({ user, place });
     }
     room.changed.clear();
@@ -217,9 +227,12 @@ export class Presence {
     const now = this.#rooms.get(id) ?? room;
     this.#rooms.set(id, now);
     for (const { user, place } of changes) {
-      const present = now.users.get(user);
-      if (present === undefined) now.users.set(user, { sockets: 0, graceUntil: 0, told: 'online' });
-      else if (present.told === place) present.told = place === null ? 'online' : null;
+      const before = now.users.get(user);
+      if (before === undefined) now.users.set(user, present(0, 0, 'online'));
+      else if (before.told === place) {
+        const { sockets, graceUntil } = before;
+        now.users.set(user, present(sockets, graceUntil, place === null ? 'online' : null));
+      }
       this.#mark(id, now, user);
     }
   }
@@ -247,8 +260,8 @@ export class Presence {
   /** The roster has lost what this process said. */
   #tellAll(): void {
     for (const [id, room] of this.#rooms) {
-      for (const [user, present] of room.users) {
-        present.told = null;
+      for (const [user, { sockets, graceUntil }] of room.users) {
+        room.users.set(user, present(sockets, graceUntil, null));
         this.#mark(id, room, user);
       }
     }

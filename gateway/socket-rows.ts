@@ -1,5 +1,6 @@
 // What the store shows of the sockets open now (user_sessions): a row for each, with the last heartbeat of its process,
-// written in batches. For operators and later issues; nothing in the gateway reads it. Made by main.ts.
+// written in batches. For operators and later issues; nothing in the gateway reads it. Made by main.ts. Keeps nothing of
+// a socket but that it waits to be written.
 
 import type { Clock, Random } from '../core/clock.ts';
 import type { Logger } from './logger.ts';
@@ -15,7 +16,7 @@ const heartbeatShare = 1 / 4;
 const heartbeatMsMax = 15 * 60_000;
 /** Old rows are looked for this often. */
 const forgetMs = 60_000;
-/** Rows that wait while the store is away; then the oldest are not written. */
+/** Sockets that wait while the store is away; those that come then are not written before their next heartbeat. */
 const waitingMax = 100_000;
 
 export interface SocketRowsParts {
@@ -25,71 +26,61 @@ export interface SocketRowsParts {
   readonly logger: Logger;
   readonly server: string;
   readonly ttlSeconds: number;
-}
-
-interface Known {
-  readonly id: string;
-  readonly connectedAt: number;
+  /** Those that are open. */
+  readonly sockets: ReadonlySet<Socket>;
 }
 
 export class SocketRows {
   readonly #parts: SocketRowsParts;
-  readonly #known = new Map<Socket, Known>();
-  #waiting = new Map<string, SocketRow>();
+  /** Of this process: with a socket's number its row's id. */
+  readonly #idPrefix: string;
+  #waiting = new Set<Socket>();
   #writing: Promise<void> = Promise.resolve();
 
   constructor(parts: SocketRowsParts) {
     this.#parts = parts;
-    const { clock, ttlSeconds } = parts;
+    const { clock, ttlSeconds, random } = parts;
+    this.#idPrefix = Buffer.from(random.bytes(12)).toString('hex');
     clock.every(gatherMs, () => void this.flush());
     clock.every(Math.min(ttlSeconds * 1000 * heartbeatShare, heartbeatMsMax), () => this.#beat());
     clock.every(forgetMs, () => void this.#forget());
   }
 
-  opened(socket: Socket): void {
-    const { random, clock } = this.#parts;
-    const known = { id: Buffer.from(random.bytes(16)).toString('hex'), connectedAt: clock.now() };
-    this.#known.set(socket, known);
-    this.#add(socket, known, false);
-  }
-
-  closed(socket: Socket): void {
-    const known = this.#known.get(socket);
-    if (known === undefined) return;
-    this.#known.delete(socket);
-    this.#add(socket, known, true);
-  }
-
-  #add(socket: Socket, { id, connectedAt }: Known, gone: boolean): void {
-    if (this.#waiting.size >= waitingMax) return;
-    const { server, clock } = this.#parts;
-    const heartbeatAt = clock.now();
-    this.#waiting.set(id, { socket: id, user: socket.user.id, server, connectedAt, heartbeatAt, gone });
+  /** It was opened or closed. */
+  changed(socket: Socket): void {
+    if (this.#waiting.size < waitingMax) this.#waiting.add(socket);
   }
 
   #beat(): void {
-    for (const [socket, known] of this.#known) this.#add(socket, known, false);
+    for (const socket of this.#parts.sockets) this.changed(socket);
+  }
+
+  #rowOf(socket: Socket, now: number, gone: boolean): SocketRow {
+    const id = this.#idPrefix + socket.number.toString(16).padStart(8, '0');
+    const { server } = this.#parts;
+    const { openedAt: connectedAt } = socket;
+    return { socket: id, user: socket.user.id, server, connectedAt, heartbeatAt: now, gone };
   }
 
   /** Writes what is gathered, one batch at a time; what cannot be written is tried again. */
   flush(): Promise<void> {
-    if (this.#waiting.size > 0) this.#writing = this.#writing.then(() => this.#write());
+    if (this.#waiting.size > 0) this.#writing = this.#writing.then(() => this.#write(false));
     return this.#writing;
   }
 
-  async #write(): Promise<void> {
-    const rows = [...this.#waiting.values()];
-    this.#waiting = new Map();
-    for (let i = 0; i < rows.length; i += batchMax) {
+  /** `isEnd`: all are gone, as the process goes. */
+  async #write(isEnd: boolean): Promise<void> {
+    const { store, clock, logger, sockets } = this.#parts;
+    const waiting = [...this.#waiting];
+    this.#waiting = new Set();
+    for (let i = 0; i < waiting.length; i += batchMax) {
+      const now = clock.now();
+      const batch = waiting.slice(i, i + batchMax);
       try {
-        await this.#parts.store.saveSockets(rows.slice(i, i + batchMax));
+        await store.saveSockets(batch.map((each) => this.#rowOf(each, now, isEnd || !sockets.has(each))));
       } catch (err) {
-        this.#parts.logger.debug(
-          { err, rows: rows.length - i },
-          'sockets could not be written; trying again',
-        );
-        for (const row of rows.slice(i))
-          if (!this.#waiting.has(row.socket)) this.#waiting.set(row.socket, row);
+        logger.debug({ err, rows: waiting.length - i }, 'sockets could not be written; trying again');
+        for (const socket of waiting.slice(i)) this.changed(socket);
         return;
       }
     }
@@ -107,7 +98,8 @@ export class SocketRows {
 
   /** At the end of a drain. */
   async close(): Promise<void> {
-    for (const socket of [...this.#known.keys()]) this.closed(socket);
-    await this.flush();
+    this.#beat();
+    await this.#writing;
+    await this.#write(true);
   }
 }

@@ -30,9 +30,11 @@ export interface UserState {
 /** Whose socket it is, as the token says. */
 export interface Identity {
   readonly user: UserState;
-  /** The login: claim `sid`, or one made for this socket where the token has none. */
-  readonly session: string;
+  /** The login: claim `sid`; null where the token has none. */
+  readonly session: string | null;
   readonly expiresAt: number;
+  /** Of the upgrades of this process. */
+  readonly number: number;
 }
 
 /** What all sockets of a process share. */
@@ -40,6 +42,8 @@ export interface SocketParts {
   readonly clock: Clock;
   readonly metrics: Metrics;
   readonly backlogBytesMax: number;
+  /** Names this process in the ids of its upgrades. */
+  readonly upgradePrefix: string;
 }
 
 /** Default for `retry_after_ms` where the refusal does not know better. */
@@ -47,9 +51,15 @@ const retryAfterMsDefault = 1000;
 /** After a close frame the peer has this long to read what is left. */
 const closeGraceMs = 5000;
 
+/** An upgrade's id in the logs; a socket's session where its token has none. Made when it is needed. */
+export function upgradeId({ upgradePrefix }: Pick<SocketParts, 'upgradePrefix'>, number: number): string {
+  return upgradePrefix + number.toString(16).padStart(8, '0');
+}
+
 export class Socket {
   readonly user: UserState;
-  session: string;
+  readonly number: number;
+  readonly openedAt: number;
   /** The token's `exp` in ms; it counts for `tokenLeewaySeconds` more. */
   expiresAt: number;
   readonly subscriptions = new FewMap<string, Subscription>();
@@ -61,6 +71,7 @@ export class Socket {
   inFlight = 0;
   inFlightBytes = 0;
   readonly #parts: SocketParts;
+  #session: string | null;
   #engine: EngineSocket<Socket> | null = null;
   /** Null where nothing waits. */
   #queue: Uint8Array[] | null = null;
@@ -73,10 +84,21 @@ export class Socket {
 
   constructor(identity: Identity, parts: SocketParts) {
     this.user = identity.user;
-    this.session = identity.session;
+    this.number = identity.number;
     this.expiresAt = identity.expiresAt;
+    this.#session = identity.session;
     this.#parts = parts;
-    this.lastHeard = parts.clock.now();
+    this.openedAt = parts.clock.now();
+    this.lastHeard = this.openedAt;
+  }
+
+  /** The login it belongs to. */
+  get session(): string {
+    return this.#session ?? upgradeId(this.#parts, this.number);
+  }
+
+  set session(session: string) {
+    this.#session = session;
   }
 
   opened(engine: EngineSocket<Socket>): void {

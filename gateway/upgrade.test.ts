@@ -10,7 +10,7 @@ import { Upgrades } from './upgrade.ts';
 
 async function startUpgrades(rates = { connectRate: 0, connectRatePerIp: 0 }) {
   const chat = await startProcess();
-  const { auth, users, clock, random, metrics, logger, socketParts } = chat;
+  const { auth, users, clock, metrics, logger, socketParts } = chat;
   const drain = { isDraining: false };
   const upgrades = new Upgrades({
     config: { allowedOrigins: [], ...rates },
@@ -18,7 +18,6 @@ async function startUpgrades(rates = { connectRate: 0, connectRatePerIp: 0 }) {
     proxies: createProxyRules([]),
     users,
     clock,
-    random: { fraction: () => random.fraction(), bytes: (count) => random.bytes(count) },
     metrics,
     logger,
     socketParts,

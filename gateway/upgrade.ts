@@ -2,7 +2,7 @@
 // Called by the engine; answers with the socket's state or the HTTP refusal.
 
 import { Budget } from '../core/budget.ts';
-import type { Clock, Random } from '../core/clock.ts';
+import type { Clock } from '../core/clock.ts';
 import { Lru } from '../core/lru.ts';
 import { errors, isRefusal, type Refusal } from '../core/protocol/codes.ts';
 import type { ProxyRules } from './address.ts';
@@ -12,7 +12,7 @@ import type { UpgradeAnswer, UpgradeRequest } from './engine/engine.ts';
 import type { Logger } from './logger.ts';
 import type { Metrics, RefusedReason } from './metrics.ts';
 import { isOriginAllowed } from './origin.ts';
-import { Socket, type SocketParts } from './socket.ts';
+import { Socket, type SocketParts, upgradeId } from './socket.ts';
 import type { Users } from './users.ts';
 
 /** The only subprotocol spoken. */
@@ -26,7 +26,6 @@ export interface UpgradeParts {
   readonly proxies: ProxyRules;
   readonly users: Users;
   readonly clock: Clock;
-  readonly random: Random;
   readonly metrics: Metrics;
   readonly logger: Logger;
   readonly socketParts: SocketParts;
@@ -37,6 +36,7 @@ export class Upgrades {
   readonly #parts: UpgradeParts;
   readonly #processBudget: Budget;
   readonly #addressBudgets: Lru<string, Budget>;
+  #lastNumber = 0;
 
   constructor(parts: UpgradeParts) {
     const { config, clock, metrics } = parts;
@@ -82,8 +82,9 @@ export class Upgrades {
     const isOffered = offered.includes(subprotocol);
     if (!isOffered && offered.some((entry) => entry !== ''))
       return this.#refuse('subprotocol', 400, 'BAD_REQUEST');
-    const { auth, random, users, socketParts } = this.#parts;
-    const requestId = hex(random.bytes(8));
+    const { auth, users, socketParts } = this.#parts;
+    const number = ++this.#lastNumber;
+    const requestId = upgradeId(socketParts, number);
     return auth.verifyToken(findToken(header, request.query), requestId).then(
       (verified) => {
         if (isRefusal(verified)) return this.#refuseToken(verified);
@@ -91,8 +92,9 @@ export class Upgrades {
         if (this.#parts.isDraining()) return this.#refuse('draining', 503, 'SHUTTING_DOWN', 1000);
         const identity = {
           user: users.of(verified.user),
-          session: verified.session ?? requestId,
+          session: verified.session,
           expiresAt: verified.expiresAt,
+          number,
         };
         return {
           accept: true,
@@ -123,8 +125,4 @@ export class Upgrades {
     if (retryAfterMs !== undefined) headers['Retry-After'] = String(Math.ceil(retryAfterMs / 1000));
     return { accept: false, status, headers, body: JSON.stringify({ error: { code, message } }) };
   }
-}
-
-function hex(bytes: Uint8Array): string {
-  return Array.from(bytes, (byte) => byte.toString(16).padStart(2, '0')).join('');
 }

@@ -29,7 +29,7 @@ test('a user with a socket is not forgotten', async () => {
 
 test('a user who is forgotten between upgrade and open is there again', async () => {
   const chat = await startProcess();
-  const identity = { user: chat.users.of('ann'), session: 's', expiresAt: startMs + 1e9 };
+  const identity = { user: chat.users.of('ann'), session: 's', expiresAt: startMs + 1e9, number: 1 };
   const socket = new Socket(identity, chat.socketParts);
   await chat.clock.advance(30_000);
   chat.gateway.onOpen(new SimulatedSocket(chat.engine, socket));

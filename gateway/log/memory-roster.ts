@@ -1,22 +1,22 @@
 // The roster of one process: implements roster.ts without anybody else to ask.
 
-import { mergePlace, statusOf } from '../../core/presence.ts';
+import type { Place } from '../../core/presence.ts';
 import type { Status } from '../../core/protocol/frames.ts';
 import type { Roster, RosterChange, RosterDiff } from './roster.ts';
 
-/** The only process. */
-const self = 'self';
+/** Where users are: the only process says so. */
+type Places = Map<string, Exclude<Place, null>>;
 
 export class MemoryRoster implements Roster {
-  readonly #rooms = new Map<string, Map<string, string>>();
-  readonly #users = new Map<string, string>();
+  readonly #rooms = new Map<string, Places>();
+  readonly #users: Places = new Map();
 
   listen(): void {
     // Nobody else can die, and nothing is forgotten.
   }
 
   update(room: string, changes: readonly RosterChange[]): RosterDiff {
-    const users = this.#rooms.get(room) ?? new Map<string, string>();
+    const users = this.#rooms.get(room) ?? new Map();
     const changed = applyChanges(users, changes);
     if (users.size === 0) this.#rooms.delete(room);
     else this.#rooms.set(room, users);
@@ -24,8 +24,8 @@ export class MemoryRoster implements Roster {
   }
 
   async list(room: string, limit: number): Promise<RosterDiff> {
-    const users = this.#rooms.get(room) ?? new Map<string, string>();
-    const changed = [...users].slice(0, limit).map(([user, state]) => [user, statusOf(state)] as const);
+    const users = this.#rooms.get(room) ?? new Map();
+    const changed = [...users].slice(0, limit);
     return { count: users.size, changed };
   }
 
@@ -34,7 +34,7 @@ export class MemoryRoster implements Roster {
   }
 
   async statuses(users: readonly string[]): Promise<readonly Status[]> {
-    return users.map((user) => statusOf(this.#users.get(user) ?? null));
+    return users.map((user) => this.#users.get(user) ?? 'offline');
   }
 
   async close(): Promise<void> {
@@ -42,14 +42,13 @@ export class MemoryRoster implements Roster {
   }
 }
 
-function applyChanges(users: Map<string, string>, changes: readonly RosterChange[]): [string, Status][] {
+function applyChanges(users: Places, changes: readonly RosterChange[]): [string, Status][] {
   const changed: [string, Status][] = [];
   for (const { user, place } of changes) {
     const before = users.get(user) ?? null;
-    const after = mergePlace(before, self, place);
-    if (after === null) users.delete(user);
-    else users.set(user, after);
-    if (statusOf(before) !== statusOf(after)) changed.push([user, statusOf(after)]);
+    if (place === null) users.delete(user);
+    else users.set(user, place);
+    if (before !== place) changed.push([user, place ?? 'offline']);
   }
   return changed;
 }

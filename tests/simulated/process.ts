@@ -168,7 +168,7 @@ export async function startProcess(options: ProcessOptions = {}) {
       ...options.gateway,
     },
     logger,
-    { onOpened: () => undefined, onClosed: () => undefined },
+    () => undefined,
   );
   const engine = new SimulatedEngine<Socket>();
   engine.handlers = {
@@ -185,11 +185,12 @@ export async function startProcess(options: ProcessOptions = {}) {
     },
     () => sweepSlow(gateway.sockets, { slowBytes: limits.slowBytes, backlogBytesMax }, metrics),
   );
-  const socketParts = { clock, metrics, backlogBytesMax };
+  const socketParts = { clock, metrics, backlogBytesMax, upgradePrefix: '5eed0000' };
+  let opened = 0;
 
   /** A socket of this user, open and welcomed. */
   async function connect(user: string, expiresAt = startMs + 86_400_000): Promise<Peer> {
-    const identity = { user: users.of(user), session: `session of ${user}`, expiresAt };
+    const identity = { user: users.of(user), session: `session of ${user}`, expiresAt, number: ++opened };
     const socket = new Socket(identity, socketParts);
     const handle = new SimulatedSocket(engine, socket);
     gateway.onOpen(handle);
