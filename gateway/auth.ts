@@ -13,13 +13,14 @@ import { tokenLeewaySeconds } from '../core/protocol/limits.ts';
 import { createKeySet, importSecret, KeySetUnavailable, keepSecret } from './auth-keys.ts';
 import { type Config, ConfigError } from './config.ts';
 import type { Logger } from './logger.ts';
+import { ownTokenReader } from './own-tokens.ts';
 import { createPasswords, type PasswordCost, type Passwords } from './passwords.ts';
 import { type Store, StoreUnavailable, type UserChanges } from './store/store.ts';
 
 /** Longer tokens are refused unread. */
 const tokenLengthMax = 8192;
-/** Verified tokens remembered, so that clients that come back, and HTTP requests, cost no signature check. */
-const verifiedTokensMax = 20_000;
+/** Tokens remembered whose check is dear, as their keys are of a key set; each has some KB. */
+const verifiedTokensMax = 5000;
 /** Longer ones are not remembered, which bounds the memory of the others. */
 const rememberedTokenLengthMax = 2048;
 /** A token verified by a key set is checked again after this long: its key may have been withdrawn. */
@@ -65,9 +66,9 @@ export interface RefreshToken {
 export interface Auth {
   /**
    * Whose token it is, else UNAUTHORIZED, TOKEN_EXPIRED, or UNAVAILABLE where nobody can tell now. Makes the user where
-   * the store does not have him.
+   * the store does not have him. At once, where the token is good and of our own secret and the user was here lately.
    */
-  verifyToken(token: string | null, requestId: string): Promise<Verified | Refusal>;
+  verifyToken(token: string | null, requestId: string): Verified | Refusal | Promise<Verified | Refusal>;
   /** An access token of this session of the user. */
   issueAccess(user: string, session: string): Promise<AccessToken>;
   /** Random bytes, whose meaning is what the store keeps beside their hash. */
@@ -125,6 +126,11 @@ export function hashRefreshToken(token: string): string {
 export async function createAuth(parts: AuthParts): Promise<Auth> {
   const { config, store, clock, random, logger } = parts;
   const secrets = await importSecrets(config, random);
+  const readOwn = ownTokenReader(secrets.text, {
+    issuer: config.jwtIssuer,
+    audience: config.jwtAudience,
+    leewaySeconds: tokenLeewaySeconds,
+  });
   const keySet = config.jwtJwksUrl === undefined ? null : createKeySet(config.jwtJwksUrl, clock, logger);
   const verified = new Lru<string, { readonly claims: Verified; readonly until: number }>(verifiedTokensMax);
   const seen = new Lru<string, true>(seenUsersMax);
@@ -132,8 +138,13 @@ export async function createAuth(parts: AuthParts): Promise<Auth> {
 
   const isExpired = (expiresAt: number) => clock.now() >= expiresAt + tokenLeewaySeconds * 1000;
 
-  async function verifyToken(token: string | null, requestId: string): Promise<Verified | Refusal> {
-    const result = await readToken(token);
+  function verifyToken(token: string | null, requestId: string) {
+    const result = readToken(token);
+    if (!(result instanceof Promise)) return admit(result, requestId);
+    return result.then((read) => admit(read, requestId));
+  }
+
+  function admit(result: Verified | Refusal, requestId: string): Verified | Refusal | Promise<Verified> {
     if (isRefusal(result)) {
       logger.info(
         { event: 'token_refused', requestId, code: result.code, reason: result.message },
@@ -142,14 +153,19 @@ export async function createAuth(parts: AuthParts): Promise<Auth> {
       return result;
     }
     logger.debug({ event: 'token_accepted', requestId, user: result.user }, 'token accepted');
-    if (seen.get(result.user) === undefined) await makeUser(result, requestId);
-    return result;
+    if (seen.get(result.user) !== undefined) return result;
+    return makeUser(result, requestId).then(() => result);
   }
 
-  async function readToken(token: string | null): Promise<Verified | Refusal> {
+  function readToken(token: string | null): Verified | Refusal | Promise<Verified | Refusal> {
     if (token === null || token === '') return refuse('UNAUTHORIZED', 'no token');
     if (token.length > tokenLengthMax) return refuse('UNAUTHORIZED', 'the token is too long');
-    const claims = await readClaims(token);
+    const own = readOwn(token, clock.now());
+    return own === null ? readClaims(token).then(checkEnd) : checkEnd(toVerified(own));
+  }
+
+  /** What may have changed since a token was remembered, or signed. */
+  function checkEnd(claims: Verified | Refusal): Verified | Refusal {
     if (isRefusal(claims)) return claims;
     if (isExpired(claims.expiresAt)) return refuse('TOKEN_EXPIRED');
     const isEnded = claims.session !== null && ended.get(claims.session) !== undefined;
@@ -244,6 +260,8 @@ export async function createAuth(parts: AuthParts): Promise<Auth> {
 }
 
 interface Secrets {
+  /** The current one. */
+  readonly text: string;
   readonly current: CryptoKey;
   readonly previous: CryptoKey | null;
 }
@@ -253,8 +271,10 @@ async function importSecrets(config: AuthParts['config'], random: Random): Promi
   if (jwtSecret === undefined && redisUrl !== undefined) {
     throw new ConfigError('JWT_SECRET must be set where REDIS_URL is: every process needs the same one');
   }
+  const text = jwtSecret ?? keepSecret(dataDir, random);
   return {
-    current: await importSecret(jwtSecret ?? keepSecret(dataDir, random)),
+    text,
+    current: await importSecret(text),
     previous: jwtSecretPrevious === undefined ? null : await importSecret(jwtSecretPrevious),
   };
 }

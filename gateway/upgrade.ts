@@ -6,7 +6,7 @@ import type { Clock } from '../core/clock.ts';
 import { Lru } from '../core/lru.ts';
 import { errors, isRefusal, type Refusal } from '../core/protocol/codes.ts';
 import type { ProxyRules } from './address.ts';
-import { type Auth, findToken } from './auth.ts';
+import { type Auth, findToken, type Verified } from './auth.ts';
 import { type Config, connectBurstSeconds } from './config.ts';
 import type { UpgradeAnswer, UpgradeRequest } from './engine/engine.ts';
 import type { Logger } from './logger.ts';
@@ -82,31 +82,31 @@ export class Upgrades {
     const isOffered = offered.includes(subprotocol);
     if (!isOffered && offered.some((entry) => entry !== ''))
       return this.#refuse('subprotocol', 400, 'BAD_REQUEST');
-    const { auth, users, socketParts } = this.#parts;
     const number = ++this.#lastNumber;
-    const requestId = upgradeId(socketParts, number);
-    return auth.verifyToken(findToken(header, request.query), requestId).then(
-      (verified) => {
-        if (isRefusal(verified)) return this.#refuseToken(verified);
-        // Those whose slots are given hear of the drain; this one would not.
-        if (this.#parts.isDraining()) return this.#refuse('draining', 503, 'SHUTTING_DOWN', 1000);
-        const identity = {
-          user: users.of(verified.user),
-          session: verified.session,
-          expiresAt: verified.expiresAt,
-          number,
-        };
-        return {
-          accept: true,
-          data: new Socket(identity, socketParts),
-          protocol: isOffered ? subprotocol : null,
-        };
-      },
-      (error: unknown) => {
-        this.#parts.logger.error({ err: error, requestId }, 'a token could not be checked');
-        return this.#refuse('fault', 500, 'INTERNAL');
-      },
-    );
+    const requestId = upgradeId(this.#parts.socketParts, number);
+    const accept = (verified: Verified | Refusal) => {
+      if (isRefusal(verified)) return this.#refuseToken(verified);
+      return this.#accept(verified, number, isOffered ? subprotocol : null);
+    };
+    const fail = (error: unknown) => {
+      this.#parts.logger.error({ err: error, requestId }, 'a token could not be checked');
+      return this.#refuse('fault', 500, 'INTERNAL');
+    };
+    try {
+      const verified = this.#parts.auth.verifyToken(findToken(header, request.query), requestId);
+      return verified instanceof Promise ? verified.then(accept, fail) : accept(verified);
+    } catch (error) {
+      return fail(error);
+    }
+  }
+
+  #accept(verified: Verified, number: number, protocol: string | null): UpgradeAnswer<Socket> {
+    // Those whose slots are given hear of the drain; this one would not.
+    if (this.#parts.isDraining()) return this.#refuse('draining', 503, 'SHUTTING_DOWN', 1000);
+    const { users, socketParts } = this.#parts;
+    const { session, expiresAt } = verified;
+    const identity = { user: users.of(verified.user), session, expiresAt, number };
+    return { accept: true, data: new Socket(identity, socketParts), protocol };
   }
 
   #refuseToken({ code, message, retryAfterMs }: Refusal): UpgradeAnswer<Socket> {

@@ -8,6 +8,13 @@ import type { Rotation, User, UserChanges } from './store.ts';
 /** Expired sessions and tokens removed at each new token: more than are made, so that none pile up. */
 const expiredRowsMax = 16;
 
+/** A user as a token names him. */
+export interface TokenUser {
+  readonly id: string;
+  readonly profile: UserChanges;
+  readonly now: number;
+}
+
 export function prepareAccounts(db: Database) {
   const insertUser = db.prepare(
     `INSERT INTO users (id, username, email, display_name, avatar_url, created_at, updated_at, password_hash)
@@ -69,26 +76,28 @@ export function prepareAccounts(db: Database) {
     },
   ).immediate;
 
-  const insertOrFill = db.transaction((id: string, profile: UserChanges, now: number): User => {
-    if (selectUser.get(id) === null) insertUser.run(id, null, null, null, null, now, null);
-    const user = selectUser.get(id) as User;
-    const email = user.email ?? profile.email ?? null;
-    updateProfile.run(
-      id,
-      user.displayName ?? profile.displayName ?? null,
-      user.avatarUrl ?? profile.avatarUrl ?? null,
-      // An address that is another user's is left out: the token's word for it is not ours.
-      email !== null && isEmailFree(email, id) ? email : null,
-      now,
-    );
-    return selectUser.get(id) as User;
-  }).immediate;
-
-  function ensureUser(id: string, profile: UserChanges, now: number): User {
+  function insertOrFill({ id, profile, now }: TokenUser): User {
     const user = selectUser.get(id);
+    const displayName = user?.displayName ?? profile.displayName ?? null;
+    const avatarUrl = user?.avatarUrl ?? profile.avatarUrl ?? null;
+    const wanted = user?.email ?? profile.email ?? null;
+    // An address that is another user's is left out: the token's word for it is not ours.
+    const email = wanted !== null && isEmailFree(wanted, id) ? wanted : null;
+    if (user === null) insertUser.run(id, null, email, displayName, avatarUrl, now, null);
+    else if (lacks(user, profile)) updateProfile.run(id, displayName, avatarUrl, email, now);
+    else return user;
+    return selectUser.get(id) as User;
+  }
+
+  const insertOrFillAll = db.transaction((users: readonly TokenUser[]) => users.map(insertOrFill)).immediate;
+
+  function ensureUsers(users: readonly TokenUser[]): readonly User[] {
+    const known = users.map(({ id }) => selectUser.get(id));
     // Asked at every connection, so what is known already costs no transaction.
-    if (user !== null && !lacks(user, profile)) return user;
-    return insertOrFill(id, profile, now);
+    const isComplete = known.every(
+      (user, i) => user !== null && !lacks(user, (users[i] as TokenUser).profile),
+    );
+    return isComplete ? (known as User[]) : insertOrFillAll(users);
   }
 
   const updateUser = db.transaction(
@@ -148,7 +157,7 @@ export function prepareAccounts(db: Database) {
       const { passwordHash, ...user } = row;
       return { user, passwordHash };
     },
-    ensureUser,
+    ensureUsers,
     updateUser,
     users(ids: readonly string[]): readonly User[] {
       return ids.map((id) => selectUser.get(id)).filter((user) => user !== null);

@@ -1,14 +1,17 @@
 // The embedded store: SQLite in two worker threads, one that writes and one that reads. Made by main.ts; this file only
 // carries calls to the threads and answers back. A commit is on disk when its call settles.
 
+import type { TokenUser } from './sqlite-accounts.ts';
 import type { PackedEvents } from './sqlite-commit.ts';
 import type { SqliteMethods } from './sqlite-methods.ts';
 import { openDatabase } from './sqlite-open.ts';
 import type { Answer, Call } from './sqlite-worker.ts';
-import { type Store, type StoredEvent, StoreStartError, StoreUnavailable } from './store.ts';
+import { type Store, type StoredEvent, StoreStartError, StoreUnavailable, type User } from './store.ts';
 
 /** Calls to one thread that have no answer yet; more are refused. */
 const pendingCallsMax = 16_384;
+/** Users of tokens in one batch. */
+const newcomersMax = 512;
 
 interface PendingCall {
   resolve(value: unknown): void;
@@ -42,10 +45,11 @@ export function migrateSqlite(options: { dataDir: string }): { from: number; to:
  * threads do not wait for each other.
  */
 function makeStore(writer: Thread, reader: Thread): Store {
+  const newcomers = new Newcomers(writer);
   return {
     createAccount: (user, passwordHash) => writer.call('createAccount', user, passwordHash),
     account: (username) => reader.call('account', username),
-    ensureUser: (id, profile, now) => writer.call('ensureUser', id, profile, now),
+    ensureUser: (id, profile, now) => newcomers.ensure({ id, profile, now }),
     updateUser: (id, changes, now) => writer.call('updateUser', id, changes, now),
     users: (ids) => reader.call('users', ids),
     touchUsers: (touches) => writer.call('touchUsers', touches),
@@ -111,6 +115,48 @@ function packEvents(events: readonly StoredEvent[]): PackedEvents {
     numbers[i] = event.number;
   }
   return { bytes, ends, numbers };
+}
+
+interface WaitingUser extends TokenUser {
+  resolve(user: User): void;
+  reject(error: unknown): void;
+}
+
+/** Users of tokens: those that come while a batch is under way share the next one, and its sync of the disk. */
+class Newcomers {
+  readonly #writer: Thread;
+  #waiting: WaitingUser[] = [];
+  #isWriting = false;
+
+  constructor(writer: Thread) {
+    this.#writer = writer;
+  }
+
+  ensure(user: TokenUser): Promise<User> {
+    if (this.#waiting.length >= pendingCallsMax)
+      return Promise.reject(new StoreUnavailable('too many calls at once'));
+    return new Promise((resolve, reject) => {
+      this.#waiting.push({ ...user, resolve, reject });
+      if (!this.#isWriting) void this.#write();
+    });
+  }
+
+  async #write(): Promise<void> {
+    this.#isWriting = true;
+    while (this.#waiting.length > 0) {
+      const batch = this.#waiting.splice(0, newcomersMax);
+      try {
+        const users = await this.#writer.call(
+          'ensureUsers',
+          batch.map(({ id, profile, now }) => ({ id, profile, now })),
+        );
+        batch.forEach(({ resolve }, i) => void resolve(users[i] as User));
+      } catch (error) {
+        for (const { reject } of batch) reject(error);
+      }
+    }
+    this.#isWriting = false;
+  }
 }
 
 /** A worker and the calls it has not answered. */

@@ -5,7 +5,7 @@ import { Database } from 'bun:sqlite';
 import { readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { prepareMethods, type SqliteMethods } from '../../gateway/store/sqlite-methods.ts';
-import { type Store, type StoredEvent, StoreUnavailable } from '../../gateway/store/store.ts';
+import { type Store, type StoredEvent, StoreUnavailable, type User } from '../../gateway/store/store.ts';
 
 const sqlFolder = join(import.meta.dir, '..', '..', 'sql', 'sqlite');
 
@@ -49,7 +49,11 @@ export class SimulatedStore {
     };
     const names = Object.keys(this.#methods) as StoreMethod[];
     const methods = Object.fromEntries(names.map((name) => [name, call(name)]));
-    this.store = { ...methods, close: async () => undefined } as unknown as Store;
+    const ensureUser: Store['ensureUser'] = async (id, profile, now) => {
+      const [user] = (await call('ensureUsers')([{ id, profile, now }])) as [User];
+      return user;
+    };
+    this.store = { ...methods, ensureUser, close: async () => undefined } as unknown as Store;
   }
 
   /** The next call of this method that has no fate yet. */
