@@ -2,6 +2,7 @@
 // A subscription is live (on the room's topic) or catching up (fed from the ring, then the log and the store, at the
 // reader's own pace). Called by the subscribe and join handlers, by the hub, and by gateway.ts when a socket drains.
 
+import type { Placed } from '../core/packed-list.ts';
 import { concatFrames } from '../core/protocol/encode.ts';
 import type { Hub } from './hub.ts';
 import type { HubRoom } from './hub-room.ts';
@@ -16,14 +17,14 @@ const retryMs = 1000;
 /** One for all who need no page. */
 const nothing: readonly PlacedEvent[] = [];
 
-export class Subscription {
+export class Subscription implements Placed {
   readonly socket: Socket;
   readonly room: HubRoom;
+  /** Among the subscriptions of the room. */
+  place = -1;
   /** While catching up: the last event given to the socket. */
   cursor: number;
-  isLive = false;
-  #isReading = false;
-  #isEnded = false;
+  #state: 'behind' | 'reading' | 'live' | 'ended' = 'behind';
   /** The page read last: what the ring no longer holds. */
   #page: readonly PlacedEvent[] = nothing;
   readonly #hub: Hub;
@@ -35,12 +36,16 @@ export class Subscription {
     this.cursor = cursor;
   }
 
+  get isLive(): boolean {
+    return this.#state === 'live';
+  }
+
   /**
    * Gives the socket what it misses until it is level with the room's head, then puts it on the topic. The last step is
    * synchronous: no event can come between the last one sent and the subscription to the topic.
    */
   pump(): void {
-    if (this.isLive || this.#isReading || this.#isEnded) return;
+    if (this.#state !== 'behind') return;
     const { socket, room } = this;
     for (;;) {
       const { engine } = socket;
@@ -57,7 +62,7 @@ export class Subscription {
       socket.send(slice.bytes);
       this.cursor = slice.last;
     }
-    this.isLive = true;
+    this.#state = 'live';
     this.#page = nothing;
     socket.flush();
     socket.engine?.subscribe(roomTopic(room.id));
@@ -66,20 +71,21 @@ export class Subscription {
 
   /** The ring does not reach back: a page of the log or the store, shared with all who need the same one. */
   #readOlder(): void {
-    this.#isReading = true;
+    this.#state = 'reading';
     const { room, cursor } = this;
     this.#hub.readAfter(room, cursor).then(
       (events) => {
-        this.#isReading = false;
-        if (this.#isEnded) return;
+        if (this.#state === 'ended') return;
+        this.#state = 'behind';
         this.#page = events;
         if (events.some(({ seq }) => seq > cursor)) this.pump();
         // Nothing above the cursor although the head is: the events are gone (retention). The client has to start anew.
         else this.socket.close('slow');
       },
       (error: unknown) => {
-        this.#isReading = false;
         this.#hub.onReadFailed(room, error);
+        if (this.#state === 'ended') return;
+        this.#state = 'behind';
         this.#hub.clock.after(retryMs, () => this.pump());
       },
     );
@@ -104,16 +110,15 @@ export class Subscription {
   /** Takes a slow reader off the topics; it goes on from here when its socket drains. */
   fallBehind(): void {
     if (!this.isLive) return;
-    this.isLive = false;
+    this.#state = 'behind';
     this.cursor = this.room.head;
     this.#leaveTopics();
   }
 
   /** Ends the subscription; nothing of the room is sent any more. */
   end(): void {
-    this.#isEnded = true;
     if (this.isLive) this.#leaveTopics();
-    this.isLive = false;
+    this.#state = 'ended';
   }
 
   #leaveTopics(): void {

@@ -25,8 +25,8 @@ const verifiedTokensMax = 5000;
 const rememberedTokenLengthMax = 2048;
 /** A token verified by a key set is checked again after this long: its key may have been withdrawn. */
 const verifiedByKeySetMs = 60_000;
-/** Users known to be in the store. */
-const seenUsersMax = 50_000;
+/** Users known to be in the store; of others it is asked. */
+const seenUsersMax = 5000;
 /** Sessions ended here whose access tokens may not have expired yet. */
 const endedSessionsMax = 50_000;
 /** How long to wait where the key set is away. */

@@ -16,7 +16,7 @@ const closingMs = 250;
 const closingShare = 0.1;
 
 export interface DrainParts {
-  readonly sockets: ReadonlySet<Socket>;
+  readonly sockets: Iterable<Socket>;
   readonly clock: Clock;
   readonly random: Random;
   readonly drainSeconds: number;

@@ -1,6 +1,7 @@
 // The sockets of this process: open, frame, close. Scans and decodes each message, dispatches each frame by one table,
 // keeps the order of a socket's requests, and holds the only catch. The engine calls it; handlers do the work.
 
+import { PackedList } from '../core/packed-list.ts';
 import { decodeFrame } from '../core/protocol/codec.ts';
 import { isRefusal, type Refusal, refuse } from '../core/protocol/codes.ts';
 import { encodeError, encodeWelcome } from '../core/protocol/encode.ts';
@@ -68,7 +69,7 @@ export interface GatewayOptions {
 export type SocketObserver = (socket: Socket) => void;
 
 export class Gateway {
-  readonly sockets = new Set<Socket>();
+  readonly sockets = new PackedList<Socket>();
   readonly #parts: Handling;
   readonly #options: GatewayOptions;
   readonly #logger: Logger;
@@ -164,16 +165,8 @@ export class Gateway {
     const work =
       before === null ? this.#run(socket, frame, bytes) : before.then(() => this.#run(socket, frame, bytes));
     if (work === undefined) return;
-    if (frame.name === 'authenticate') this.#holdAll(socket, work);
+    if (frame.name === 'authenticate') socket.hold(null, work);
     else if (room !== null && order === 'leads') socket.hold(room, work);
-  }
-
-  /** Later frames of this socket wait for `work`. */
-  #holdAll(socket: Socket, work: Promise<unknown>): void {
-    socket.authenticating = work;
-    void work.then(() => {
-      if (socket.authenticating === work) socket.authenticating = null;
-    });
   }
 
   /** Settles, without failing, when the frame no longer holds back those after it. */
@@ -272,8 +265,8 @@ export class Gateway {
 
 /** What a frame has to wait for: an authenticate, or earlier work of its room; null: nothing. */
 function waitsFor(socket: Socket, room: string | null): Promise<unknown> | null {
-  const { authenticating } = socket;
+  const authenticating = socket.workOn(null);
   const busy = room === null ? undefined : socket.workOn(room);
-  if (authenticating !== null && busy !== undefined) return Promise.all([authenticating, busy]);
+  if (authenticating !== undefined && busy !== undefined) return Promise.all([authenticating, busy]);
   return authenticating ?? busy ?? null;
 }

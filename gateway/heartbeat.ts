@@ -2,6 +2,7 @@
 // silent for two, told that its token expires, closed where it has. Made by main.ts.
 
 import type { Clock } from '../core/clock.ts';
+import type { ReadonlyPackedList } from '../core/packed-list.ts';
 import { encodeNotification } from '../core/protocol/encode.ts';
 import { tokenExpiringBeforeMs } from '../core/protocol/limits.ts';
 import type { Socket } from './socket.ts';
@@ -10,13 +11,13 @@ import type { Socket } from './socket.ts';
 const slots = 32;
 
 export class Heartbeat {
-  readonly #sockets: ReadonlySet<Socket>;
+  readonly #sockets: ReadonlyPackedList<Socket>;
   readonly #clock: Clock;
   readonly #intervalMs: number;
   #round: Socket[] = [];
   #slot = 0;
 
-  constructor(sockets: ReadonlySet<Socket>, clock: Clock, intervalMs: number) {
+  constructor(sockets: ReadonlyPackedList<Socket>, clock: Clock, intervalMs: number) {
     this.#sockets = sockets;
     this.#clock = clock;
     this.#intervalMs = intervalMs;

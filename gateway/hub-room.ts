@@ -2,6 +2,7 @@
 // keep it consistent; hub.ts feeds it events, handlers read it. Who is in it is kept by room-members.ts, who waits for an
 // event by head-waiters.ts.
 
+import { PackedList } from '../core/packed-list.ts';
 import type { RoomEvent } from '../core/protocol/events.ts';
 import { eventOps } from '../core/protocol/ops.ts';
 import { applyChanges, type Member, type Room } from '../core/room.ts';
@@ -10,7 +11,6 @@ import { HeadWaiters } from './head-waiters.ts';
 import type { CacheCounts } from './metrics.ts';
 import { Ring } from './ring.ts';
 import { RoomMembers } from './room-members.ts';
-import type { Socket } from './socket.ts';
 
 export class HubRoom {
   readonly id: string;
@@ -24,7 +24,7 @@ export class HubRoom {
   /** Edits and deletes so far: pages that were read before one are not for readers who come after it. */
   changes = 0;
   readonly ring = new Ring();
-  readonly subscriptions = new Map<Socket, Subscription>();
+  readonly subscriptions = new PackedList<Subscription>();
   isDeleted = false;
   readonly #members: RoomMembers;
   readonly #waiters = new HeadWaiters();

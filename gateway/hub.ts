@@ -337,7 +337,10 @@ export class Hub implements LogListener {
   async #removeUnknown(room: HubRoom): Promise<void> {
     const isUnknown = ({ user }: Socket) => room.member(user.id) === undefined;
     try {
-      const users = [...room.subscriptions.keys()].filter(isUnknown).map(({ user }) => user.id);
+      const users = [...room.subscriptions]
+        .map(({ socket }) => socket)
+        .filter(isUnknown)
+        .map(({ user }) => user.id);
       await Promise.all(users.map((user) => this.#readMember(room, user)));
       this.#removeAll(room, 'kicked', ({ user }) => room.member(user.id) === null);
     } catch (error) {
@@ -351,7 +354,7 @@ export class Hub implements LogListener {
   }
 
   #removeAll(room: HubRoom, reason: RemovedReason, isMeant: (socket: Socket) => boolean): void {
-    for (const socket of [...room.subscriptions.keys()]) {
+    for (const { socket } of [...room.subscriptions]) {
       if (!isMeant(socket)) continue;
       this.detach(socket, room.id, false);
       this.#tellRemoved(socket, room.id, reason);
@@ -482,12 +485,14 @@ export class Hub implements LogListener {
 
   /** Puts a socket into a room with a cursor; `pump` it afterwards. Replaces an earlier subscription. */
   attach(socket: Socket, room: HubRoom, cursor: number): Subscription {
-    socket.subscriptions.get(room.id)?.end();
-    const isNew = !room.subscriptions.has(socket);
+    const before = socket.subscriptions.get(room.id);
+    before?.end();
+    before?.room.subscriptions.delete(before);
+    const isNew = before?.room !== room;
     socket.forgetRemoved(room.id);
     const subscription = new Subscription(this, socket, room, cursor);
     socket.subscriptions.set(room.id, subscription);
-    room.subscriptions.set(socket, subscription);
+    room.subscriptions.add(subscription);
     this.#idle.delete(room.id);
     if (isNew) this.#observer?.onAttached(room, socket);
     return subscription;
@@ -500,7 +505,7 @@ export class Hub implements LogListener {
     subscription.end();
     socket.subscriptions.delete(id);
     const { room } = subscription;
-    room.subscriptions.delete(socket);
+    room.subscriptions.delete(subscription);
     if (room.subscriptions.size === 0 && this.#rooms.get(id) === room) this.#markIdle(id);
     this.#observer?.onDetached(room, socket, isGone);
     return true;

@@ -3,6 +3,7 @@
 // a socket but that it waits to be written.
 
 import type { Clock, Random } from '../core/clock.ts';
+import type { ReadonlyPackedList } from '../core/packed-list.ts';
 import type { Logger } from './logger.ts';
 import type { Socket } from './socket.ts';
 import type { SocketRow, Store } from './store/store.ts';
@@ -27,7 +28,7 @@ export interface SocketRowsParts {
   readonly server: string;
   readonly ttlSeconds: number;
   /** Those that are open. */
-  readonly sockets: ReadonlySet<Socket>;
+  readonly sockets: ReadonlyPackedList<Socket>;
 }
 
 export class SocketRows {

@@ -4,6 +4,7 @@
 import type { Budget } from '../core/budget.ts';
 import type { Clock } from '../core/clock.ts';
 import { FewMap, type FewSet } from '../core/few.ts';
+import type { Placed } from '../core/packed-list.ts';
 import {
   type CloseName,
   closes,
@@ -56,15 +57,15 @@ export function upgradeId({ upgradePrefix }: Pick<SocketParts, 'upgradePrefix'>,
   return upgradePrefix + number.toString(16).padStart(8, '0');
 }
 
-export class Socket {
+export class Socket implements Placed {
   readonly user: UserState;
   readonly number: number;
   readonly openedAt: number;
+  /** Among the open sockets of the process. */
+  place = -1;
   /** The token's `exp` in ms; it counts for `tokenLeewaySeconds` more. */
   expiresAt: number;
   readonly subscriptions = new FewMap<string, Subscription>();
-  /** An `authenticate` under way: everything waits for it. */
-  authenticating: Promise<unknown> | null = null;
   isAway = false;
   isExpiryTold = false;
   lastHeard: number;
@@ -75,12 +76,12 @@ export class Socket {
   #engine: EngineSocket<Socket> | null = null;
   /** Null where nothing waits. */
   #queue: Uint8Array[] | null = null;
-  /** Room operations that wait, by room; null where none does. */
-  #busyRooms: FewMap<string, Promise<unknown>> | null = null;
+  /** What is under way, by room, and for all rooms by null; itself null where nothing is. */
+  #work: FewMap<string | null, Promise<unknown>> | null = null;
   /** Rooms whose end for this socket was told, or asked for by itself; null where there are none. */
   #removedFrom: Set<string> | null = null;
-  #refusals = 0;
-  #refusalsSince = 0;
+  /** Refused within the window that began with the first of them; null: none. */
+  #refusals: { count: number; readonly since: number } | null = null;
 
   constructor(identity: Identity, parts: SocketParts) {
     this.user = identity.user;
@@ -161,11 +162,9 @@ export class Socket {
     this.queue(encodeError(rid, code, refusal.message ?? errors[code].sentence, retryAfterMs));
     if (isServersFault(code)) return;
     const now = this.#parts.clock.now();
-    if (now - this.#refusalsSince > refusalWindowMs) {
-      this.#refusals = 0;
-      this.#refusalsSince = now;
-    }
-    if (++this.#refusals > refusalsMax) this.close('refused');
+    if (this.#refusals === null || now - this.#refusals.since > refusalWindowMs)
+      this.#refusals = { count: 0, since: now };
+    if (++this.#refusals.count > refusalsMax) this.close('refused');
   }
 
   /** Sends what is queued and a close frame; a peer that does not read is cut off after a while. */
@@ -185,24 +184,23 @@ export class Socket {
     this.#queue = null;
   }
 
-  /** What a later operation of this room has to wait for. */
-  workOn(room: string): Promise<unknown> | undefined {
-    return this.#busyRooms?.get(room);
+  /** What a later operation of this room has to wait for, but for what holds all; null: what holds all. */
+  workOn(room: string | null): Promise<unknown> | undefined {
+    return this.#work?.get(room);
   }
 
-  /** Later operations of this room wait for `work`. */
-  hold(room: string, work: Promise<unknown>): void {
-    this.#busyRooms ??= new FewMap();
-    this.#busyRooms.set(room, work);
+  /** Later operations of this room, or with null all of them, wait for `work`. */
+  hold(room: string | null, work: Promise<unknown>): void {
+    this.#work ??= new FewMap();
+    this.#work.set(room, work);
     const release = () => this.#release(room, work);
     work.then(release, release);
   }
 
-  #release(room: string, work: Promise<unknown>): void {
-    const busy = this.#busyRooms;
-    if (busy?.get(room) !== work) return;
-    busy.delete(room);
-    if (busy.size === 0) this.#busyRooms = null;
+  #release(room: string | null, work: Promise<unknown>): void {
+    if (this.#work?.get(room) !== work) return;
+    this.#work.delete(room);
+    if (this.#work.size === 0) this.#work = null;
   }
 
   /** The end of the room is told, or asked for by the socket itself: it is not told `removed` again. False: it was before. */

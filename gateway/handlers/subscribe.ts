@@ -57,7 +57,7 @@ function attach(parts: Handling, socket: Socket, rid: number, room: HubRoom, cur
 /** Whether one more socket fits into the room on this process. */
 export function checkRoom({ roomSocketsMax }: Handling, socket: Socket, room: HubRoom) {
   if (room.isDeleted) return refuse('NOT_FOUND', 'no such room');
-  const isIn = room.subscriptions.has(socket);
+  const isIn = socket.subscriptions.get(room.id)?.room === room;
   return !isIn && room.subscriptions.size >= roomSocketsMax ? refuse('ROOM_FULL') : null;
 }
 
