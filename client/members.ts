@@ -123,11 +123,12 @@ export class Members {
   }
 
   /** Who sends has read what is before it. */
-  onMessage({ from, seq }: RoomEvent<'message'>): void {
+  onMessage({ from, seq }: RoomEvent<'message'>): SeqRange | null {
     const member = this.#byUser?.get(from);
-    if (!member || member.read >= seq) return;
+    if (!member || member.read >= seq) return null;
     this.#byUser?.set(from, { ...member, delivered: seq, read: seq });
     this.#list = null;
+    return { after: member.read, upTo: seq };
   }
 
   /** Of the message at `seq`, sent at `ts`. In rooms beyond 256 members nobody counts. */

@@ -508,7 +508,8 @@ export class Room extends Emitter<RoomEvents> {
   }
 
   #onMessage(event: RoomEvent<'message'>): void {
-    this.#members.onMessage(event);
+    const moved = this.#members.onMessage(event);
+    if (moved) this.#timeline.updateReach(moved);
     if (event.from !== this.#link.user) this.#typingUsers.set(event.from, false);
     this.#moveDelivered([event]);
   }

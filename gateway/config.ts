@@ -88,6 +88,14 @@ const listening = {
   ),
   tlsCert: optionalText('TLS_CERT', 'File of the certificate chain (PEM); with TLS_KEY the port speaks TLS.'),
   tlsKey: optionalText('TLS_KEY', 'File of the private key (PEM) of TLS_CERT.'),
+  assetBaseUrl: optionalText(
+    'ASSET_BASE_URL',
+    'Where browsers get the files in assets/ of the web page, a CDN as a rule, which must allow the page by CORS; unset: here.',
+    {
+      pattern: '^https?://[^\\s"\'<>;,?#]+$',
+      expected: 'https://… or http://…',
+    },
+  ),
   logLevel: choice(
     'LOG_LEVEL',
     ['trace', 'debug', 'info', 'warn', 'error', 'fatal', 'silent'],
@@ -310,7 +318,7 @@ const rhythm = {
     0,
     86_400,
     15,
-    'A process that is told to stop sends its sockets away within this time.',
+    'A process that is told to stop sends its sockets away, flushes and exits within this time.',
   ),
 };
 

@@ -105,11 +105,10 @@ export function buildPage(bun, folder = root) {
   const fresh = path.join(folder, 'node_modules', '.cache', `page-${process.pid}`);
   mkdirSync(fresh, { recursive: true });
   const startedAt = new Date();
-  const { status, stdout, stderr } = spawnSync(
-    bun,
-    ['build', entry, '--outdir', fresh, '--minify', '--sourcemap=linked', '--env=disable'],
-    { cwd: folder, encoding: 'utf8' },
-  );
+  const { status, stdout, stderr } = spawnSync(bun, [path.join(folder, 'scripts', 'build-page.ts'), fresh], {
+    cwd: folder,
+    encoding: 'utf8',
+  });
   if (status !== 0) {
     rmSync(fresh, { recursive: true, force: true });
     throw new PrepareError(`the web page cannot be built:\n${stdout}${stderr}`);
@@ -124,7 +123,8 @@ export function buildPage(bun, folder = root) {
 export function isPageFresh(folder) {
   const page = path.join(folder, 'web', 'dist', 'index.html');
   if (!existsSync(page)) return false;
-  const sources = ['web', 'client', 'core', 'package-lock.json'].map((name) => path.join(folder, name));
+  const names = ['web', 'client', 'core', 'package-lock.json', 'scripts/build-page.ts'];
+  const sources = names.map((name) => path.join(folder, name));
   return sources.every((source) => newestMs(source) <= statSync(page).mtimeMs);
 }
 

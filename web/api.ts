@@ -2,13 +2,12 @@
 // of the fields that are wrong. Used by session.ts and chat.ts.
 
 import { ParleyError } from '../client/errors.ts';
-import type { Role, Status } from '../client/frames.ts';
 
 export interface Profile {
   readonly id: string;
   readonly username: string | null;
   readonly display_name: string | null;
-  readonly status: Status;
+  readonly avatar_url: string | null;
 }
 
 export interface Login {
@@ -23,6 +22,7 @@ export interface RoomBody {
   readonly name: string;
   readonly type: 'direct' | 'group' | 'channel';
   readonly public: boolean;
+  readonly archived: boolean;
   readonly created_by: string;
   readonly created_at: string;
 }
@@ -40,15 +40,6 @@ export interface RoomSummary extends RoomBody {
   readonly unread: number;
 }
 
-export interface MemberBody {
-  readonly user: string;
-  readonly role: Role;
-  readonly muted: boolean;
-  readonly username: string | null;
-  readonly display_name: string | null;
-  readonly status: Status;
-}
-
 export class ApiError extends ParleyError {
   override name = 'ApiError';
   /** What is wrong with which field of the body. */
@@ -58,6 +49,11 @@ export class ApiError extends ParleyError {
     super(code, message);
     this.fields = fields;
   }
+}
+
+/** The path of a room, relative to the page. */
+export function roomPath(id: string): string {
+  return `v1/rooms/${encodeURIComponent(id)}`;
 }
 
 /** `path` is relative to the page, which may live below a prefix. Rejects with ApiError, or TypeError while offline. */

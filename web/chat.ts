@@ -1,17 +1,16 @@
-// The state behind the page: the connection, the rooms with their last messages and unread counts, which one is open.
-// Views read it and call its verbs; it touches no element.
+// The state behind the page that is not one room's: the connection, the list of rooms with last messages and unread
+// counts, and what a user may ask of the server besides. Components read `list` and call the verbs; it touches no element.
 
 import { type Connection, connect } from '../client/connection.ts';
-import { Emitter } from '../client/emitter.ts';
 import { ParleyError } from '../client/errors.ts';
 import type { NotificationFrame, RoomEvent } from '../client/frames.ts';
+import { Observed } from '../client/react/observed.ts';
 import type { Room } from '../client/room.ts';
-import { ask, type MemberBody, type Profile, type RoomBody, type RoomSummary } from './api.ts';
-import { People } from './people.ts';
-import { activityOf, newEntry, previewOf, type RoomEntry, roomPath } from './room-entry.ts';
-import { toSentence } from './sentences.ts';
+import { storageFrom } from '../client/storage.ts';
+import { ask, type Profile, type RoomBody, type RoomSummary, roomPath } from './api.ts';
+import { activityOf, newEntry, previewOf, type RoomEntry, withSummary } from './room-entry.ts';
 import type { Session } from './session.ts';
-import { readStored, writeStored } from './storage.ts';
+import { pageStorage, readStored, writeStored } from './storage.ts';
 
 /** The room everybody is offered. */
 const lobbyId = 'lobby';
@@ -24,155 +23,161 @@ const liveRoomsMax = 100;
 const refreshDelayMs = 500;
 const retryDelayMs = 5000;
 
-interface ChatEvents {
-  readonly change: null;
-  /** A sentence about what the user asked for. */
-  readonly notice: string;
+interface RoomList {
+  /** The newest activity first. */
+  readonly entries: readonly RoomEntry[];
+  /** False until the list has come for the first time. */
+  readonly isLoaded: boolean;
 }
 
-export class Chat extends Emitter<ChatEvents> {
-  readonly me: Profile;
-  readonly people: People;
+/** What an admin may change of a member. */
+export interface MemberChanges {
+  readonly role?: 'admin' | 'member' | 'readonly';
+  readonly muted?: boolean;
+}
+
+export class Chat {
   readonly connection: Connection;
+  readonly list: Observed<RoomList>;
+  /** What was typed and not sent, by room. */
+  readonly drafts = new Map<string, string>();
   readonly #session: Session;
   readonly #entries = new Map<string, RoomEntry>();
   /** Rooms whose events come here; a room that was left and joined again is the same one. */
   readonly #heard = new Set<Room>();
-  #current: RoomEntry | null = null;
+  readonly #listeners = new Set<() => void>();
+  #refreshing: Promise<void> = Promise.resolve();
   #isLoaded = false;
   #refreshTimer: ReturnType<typeof setTimeout> | null = null;
-  /** Grows when a name became known. */
-  #namesVersion = 0;
 
-  constructor(session: Session, me: Profile) {
-    super();
-    this.me = me;
+  constructor(session: Session) {
     this.#session = session;
-    this.people = new People(
-      () => session.token(),
-      () => {
-        this.#namesVersion++;
-        this.emit('change', null);
+    this.connection = connect({
+      url: new URL('ws', document.baseURI).href,
+      token: (rejected) => session.token(rejected),
+      ...(pageStorage && { storage: storageFrom(pageStorage) }),
+    });
+    if (session.user) this.connection.users.learn([session.user]);
+    this.list = new Observed({
+      read: () => ({ entries: this.#sorted(), isLoaded: this.#isLoaded }),
+      attach: (onChange) => {
+        this.#listeners.add(onChange);
+        return () => this.#listeners.delete(onChange);
       },
-    );
-    this.people.learn(me.id, me);
-    const url = new URL('ws', document.baseURI).href;
-    this.connection = connect({ url, token: (rejected) => session.token(rejected) });
-    this.connection.on('state', (state) => {
-      if (state.name === 'online') void this.#onOnline();
-      this.emit('change', null);
+    });
+    this.connection.on('state', ({ name }) => {
+      if (name === 'online') void this.#onOnline();
     });
     this.connection.on('notification', (notification) => this.#onNotification(notification));
   }
 
-  get namesVersion(): number {
-    return this.#namesVersion;
+  get me(): Profile | null {
+    return this.#session.user;
   }
 
-  /** False until the list has come for the first time. */
-  get isLoaded(): boolean {
-    return this.#isLoaded;
+  entry(id: string): RoomEntry | null {
+    return this.#entries.get(id) ?? null;
   }
 
-  get current(): RoomEntry | null {
-    return this.#current;
-  }
-
-  /** The newest activity first. */
-  get entries(): readonly RoomEntry[] {
-    return [...this.#entries.values()].sort((a, b) => activityOf(b) - activityOf(a));
-  }
-
-  get unread(): number {
-    let sum = 0;
-    for (const { unread } of this.#entries.values()) sum += unread;
-    return sum;
-  }
-
-  title(entry: RoomEntry): string {
-    if (entry.body.type !== 'direct') return entry.body.name;
-    if (entry.other !== null) return this.people.name(entry.other);
-    return entry.body.name || 'Direct messages';
-  }
-
-  /** Shows a room; null shows none. */
-  open(id: string | null): void {
-    const entry = id === null ? null : (this.#entries.get(id) ?? null);
-    if (entry === this.#current) return;
-    this.#current?.room.close();
-    this.#current = entry;
-    entry?.room.open();
-    this.emit('change', null);
-  }
-
-  /** The user has the newest of the open room before his eyes. */
-  markSeen(): void {
-    const entry = this.#current;
+  /** The user has the newest of this room before his eyes. */
+  markSeen(id: string): void {
+    const entry = this.#entries.get(id);
     if (entry?.room.status !== 'live' || entry.readSeq >= entry.room.head) return;
-    entry.readSeq = entry.room.head;
-    entry.room.markRead(entry.readSeq);
-    if (entry.unread === 0) return;
-    entry.unread = 0;
-    this.emit('change', null);
+    entry.room.markRead(entry.room.head);
+    this.#set({ ...entry, readSeq: entry.room.head, unread: 0 });
   }
 
-  async createRoom(name: string, isPublic: boolean): Promise<void> {
+  /** Answers the id of the new room. */
+  async createRoom(name: string, isPublic: boolean): Promise<string> {
     const type = isPublic ? 'channel' : 'group';
-    await this.#openCreated(await this.#ask<RoomBody>('POST', 'v1/rooms', { name, type, public: isPublic }));
+    const { id } = await this.#ask<RoomBody>('POST', 'v1/rooms', { name, type, public: isPublic });
+    await this.#refresh();
+    return id;
   }
 
-  /** The room of the two, made where there is none. */
-  async openDirect(user: string): Promise<void> {
-    await this.#openCreated(
-      await this.#ask<RoomBody>('POST', 'v1/rooms', { type: 'direct', members: [user] }),
-    );
+  /** Answers the room of the two, made where there is none. */
+  async openDirect(user: string): Promise<string> {
+    const { id } = await this.#ask<RoomBody>('POST', 'v1/rooms', { type: 'direct', members: [user] });
+    await this.#refresh();
+    return id;
+  }
+
+  /** A room that one may read, member or not. */
+  readRoom(id: string): Promise<RoomBody> {
+    return this.#ask('GET', roomPath(id));
   }
 
   async joinRoom(id: string): Promise<void> {
     await this.connection.room(id).join();
     if (id === lobbyId) this.#rememberLeftLobby(false);
-    await this.#openJoined(id);
+    await this.#refresh();
+    const entry = this.#entries.get(id);
+    // To who joins, what was said before is not unread.
+    if (entry) this.#set({ ...entry, unread: 0 });
   }
 
-  async leaveRoom(entry: RoomEntry): Promise<void> {
-    await entry.room.leave();
-    if (entry.body.id === lobbyId) this.#rememberLeftLobby(true);
-    this.#drop(entry.body.id);
+  async leaveRoom(id: string): Promise<void> {
+    await this.connection.room(id).leave();
+    if (id === lobbyId) this.#rememberLeftLobby(true);
+    this.#drop(id);
   }
 
-  async addMember(entry: RoomEntry, user: string): Promise<void> {
-    await this.#ask('PUT', `${roomPath(entry)}/members/${encodeURIComponent(user)}`, {});
-    await this.loadMembers(entry);
+  async renameRoom(id: string, name: string): Promise<void> {
+    await this.#ask('PATCH', roomPath(id), { name });
   }
 
-  async loadMembers(entry: RoomEntry): Promise<void> {
-    const { members } = await this.#ask<{ members: MemberBody[] }>('GET', `${roomPath(entry)}/members`);
-    for (const member of members) this.people.learn(member.user, member);
-    entry.members = members;
-    entry.other = members.find(({ user }) => user !== this.me.id)?.user ?? entry.other;
-    this.emit('change', null);
+  async deleteRoom(id: string): Promise<void> {
+    await this.#ask('DELETE', roomPath(id));
+    this.#drop(id);
   }
 
-  /** What the user asked for: tells where it fails, and `success` where that would not be seen. */
-  attempt(task: Promise<unknown>, success?: string): void {
-    const onDone = () => {
-      if (success !== undefined) this.emit('notice', success);
-    };
-    task.then(onDone, (error: unknown) => this.emit('notice', toSentence(error)));
+  /** Adds somebody, or changes a member. */
+  async setMember(id: string, user: string, changes: MemberChanges): Promise<void> {
+    await this.#ask('PUT', `${roomPath(id)}/members/${encodeURIComponent(user)}`, changes);
+  }
+
+  async removeMember(id: string, user: string): Promise<void> {
+    await this.#ask('DELETE', `${roomPath(id)}/members/${encodeURIComponent(user)}`);
+  }
+
+  async rename(displayName: string): Promise<void> {
+    const changed = await this.#ask<Profile>('PATCH', 'v1/me', { display_name: displayName });
+    this.#session.setUser(changed);
+    this.connection.users.learn([changed]);
   }
 
   logOut(): void {
     void this.#session.logOut();
   }
 
+  close(): void {
+    if (this.#refreshTimer !== null) clearTimeout(this.#refreshTimer);
+    this.connection.close();
+  }
+
   async #ask<Body>(method: string, path: string, body?: unknown): Promise<Body> {
     return ask<Body>(method, path, await this.#session.token(), body);
+  }
+
+  #sorted(): readonly RoomEntry[] {
+    return [...this.#entries.values()].sort((a, b) => activityOf(b) - activityOf(a));
+  }
+
+  #changed(): void {
+    for (const listener of this.#listeners) listener();
+  }
+
+  #set(entry: RoomEntry): void {
+    this.#entries.set(entry.id, entry);
+    this.#changed();
   }
 
   async #onOnline(): Promise<void> {
     try {
       await this.#refresh();
-      if (!this.#entries.has(lobbyId) && !this.#hasLeftLobby()) await this.#offerLobby();
+      if (!this.#entries.has(lobbyId) && readStored(leftLobbyKey) !== this.me?.id) await this.#offerLobby();
+      this.#isLoaded = true;
+      this.#changed();
     } catch {
       // Whatever it was may pass.
       this.#refreshSoon(retryDelayMs);
@@ -180,23 +185,13 @@ export class Chat extends Emitter<ChatEvents> {
   }
 
   async #offerLobby(): Promise<void> {
-    const room = this.connection.room(lobbyId);
     try {
-      await room.join();
+      await this.joinRoom(lobbyId);
     } catch (error) {
       if (!(error instanceof ParleyError && error.code === 'NOT_FOUND')) throw error;
       await this.#createLobby();
-      await room.join();
+      await this.joinRoom(lobbyId);
     }
-    await this.#openJoined(lobbyId);
-  }
-
-  /** To who joins a room, what was said before is not unread. */
-  async #openJoined(id: string): Promise<void> {
-    await this.#refresh();
-    const entry = this.#entries.get(id);
-    if (entry) entry.unread = 0;
-    this.open(id);
   }
 
   /** Somebody else may be making it at the same moment. */
@@ -209,142 +204,125 @@ export class Chat extends Emitter<ChatEvents> {
     }
   }
 
-  #hasLeftLobby(): boolean {
-    return readStored(leftLobbyKey) === this.me.id;
-  }
-
   #rememberLeftLobby(hasLeft: boolean): void {
-    writeStored(leftLobbyKey, hasLeft ? this.me.id : null);
-  }
-
-  async #openCreated(body: RoomBody): Promise<void> {
-    await this.#refresh();
-    this.open(body.id);
+    writeStored(leftLobbyKey, hasLeft ? (this.me?.id ?? null) : null);
   }
 
   #refreshSoon(delayMs = refreshDelayMs): void {
-    if (this.#refreshTimer !== null) return;
-    this.#refreshTimer = setTimeout(() => {
+    this.#refreshTimer ??= setTimeout(() => {
       this.#refreshTimer = null;
-      if (this.connection.isOnline) this.#refresh().catch(() => this.#refreshSoon(retryDelayMs));
+      if (!this.connection.isOnline) return;
+      if (this.#isLoaded) this.#refresh().catch(() => this.#refreshSoon(retryDelayMs));
+      else void this.#onOnline();
     }, delayMs);
   }
 
-  /** Makes the list what the server says it is. */
-  async #refresh(): Promise<void> {
+  /** Makes the list what the server says it is. One after the other: an older answer never undoes a newer one. */
+  #refresh(): Promise<void> {
+    const next = this.#refreshing.then(() => this.#readList());
+    // Who asked hears of a failure; the next one asks anew.
+    this.#refreshing = next.catch(() => undefined);
+    return next;
+  }
+
+  async #readList(): Promise<void> {
     const summaries: RoomSummary[] = [];
     for (let pages = 0; pages < listPagesMax; pages++) {
       const after = summaries.at(-1)?.id;
       const query = after === undefined ? '' : `&after=${encodeURIComponent(after)}`;
-      const { rooms } = await this.#ask<{ rooms: RoomSummary[] }>(
-        'GET',
-        `v1/rooms?limit=${listPageRooms}${query}`,
-      );
+      const path = `v1/rooms?limit=${listPageRooms}${query}`;
+      const { rooms } = await this.#ask<{ rooms: RoomSummary[] }>('GET', path);
       summaries.push(...rooms);
       if (rooms.length < listPageRooms) break;
     }
     for (const summary of summaries) this.#take(summary);
     const ids = new Set(summaries.map(({ id }) => id));
     for (const id of this.#entries.keys()) if (!ids.has(id)) this.#drop(id);
-    for (const entry of this.entries.slice(0, liveRoomsMax)) entry.room.subscribe();
-    this.#isLoaded = true;
-    this.emit('change', null);
+    for (const { room } of this.#sorted().slice(0, liveRoomsMax)) room.subscribe();
+    this.#changed();
   }
 
   #take(summary: RoomSummary): void {
-    const entry = this.#entries.get(summary.id) ?? this.#add(summary);
-    entry.body = summary;
-    entry.readSeq = Math.max(entry.readSeq, summary.read_seq);
-    // What came live while the list was on its way is counted already, and newer.
-    if (summary.head_seq >= entry.countedSeq) {
-      entry.countedSeq = summary.head_seq;
-      entry.unread = summary.unread;
-    }
-    const last = summary.last_message;
-    if (last && last.seq >= (entry.last?.seq ?? 0)) {
-      const text = last.content === null ? null : previewOf(last.type, last.content);
-      entry.last = { seq: last.seq, ts: Date.parse(last.ts), from: last.from, text };
-    }
+    const room = this.connection.room(summary.id);
+    const entry = withSummary(this.#entries.get(summary.id) ?? newEntry(room, summary), summary);
+    this.#set(entry);
+    if (!this.#heard.has(room)) this.#hear(room);
     if (summary.type === 'direct' && entry.other === null) this.#findOther(entry, summary);
   }
 
   #findOther(entry: RoomEntry, { created_by, last_message }: RoomSummary): void {
-    const known = [created_by, last_message?.from].find((user) => user !== undefined && user !== this.me.id);
-    if (known !== undefined) entry.other = known;
-    else this.loadMembers(entry).catch(() => this.#refreshSoon(retryDelayMs));
-  }
-
-  #add(body: RoomSummary): RoomEntry {
-    const room = this.connection.room(body.id);
-    const entry = newEntry(room, body, body.read_seq);
-    this.#entries.set(body.id, entry);
-    if (!this.#heard.has(room)) this.#hear(room);
-    return entry;
+    const me = this.me?.id;
+    const known = [created_by, last_message?.from].find((user) => user !== undefined && user !== me);
+    if (known !== undefined) return this.#set({ ...entry, other: known });
+    const onMembers = ({ members }: { readonly members: readonly { readonly user: string }[] }): void => {
+      const other = members.find(({ user }) => user !== me)?.user ?? null;
+      const current = this.#entries.get(entry.id);
+      if (current) this.#set({ ...current, other });
+    };
+    this.#ask<{ members: { user: string }[] }>('GET', `${roomPath(entry.id)}/members`).then(onMembers, () =>
+      this.#refreshSoon(retryDelayMs),
+    );
   }
 
   #hear(room: Room): void {
     this.#heard.add(room);
-    const current = () => this.#entries.get(room.id);
-    room.on('message', (event) => this.#onMessage(current(), event));
-    room.on('message_edited', ({ target, content }) => this.#onChanged(current(), target, content));
-    room.on('message_deleted', ({ target }) => this.#onChanged(current(), target, null));
-    room.on('room_updated', ({ changed }) => this.#onRoomUpdated(current(), changed));
-    room.on('user_joined', () => this.#onMembersChanged(current()));
-    room.on('user_left', () => this.#onMembersChanged(current()));
+    room.on('message', (event) => this.#onMessage(event));
+    room.on('message_edited', ({ target, content }) => this.#onChanged(room.id, target, content));
+    room.on('message_deleted', ({ target }) => this.#onChanged(room.id, target, null));
+    room.on('room_updated', ({ changed }) => this.#onRoomUpdated(room.id, changed));
     room.on('removed', () => this.#drop(room.id));
-    room.on('change', () => this.emit('change', null));
   }
 
   #drop(id: string): void {
     const entry = this.#entries.get(id);
     if (!entry) return;
     this.#entries.delete(id);
+    this.drafts.delete(id);
     entry.room.unsubscribe();
-    if (this.#current === entry) this.open(null);
-    this.emit('change', null);
+    this.#changed();
   }
 
-  #onMessage(entry: RoomEntry | undefined, event: RoomEvent<'message'>): void {
+  #onMessage({ room, seq, ts, from, type, content }: RoomEvent<'message'>): void {
+    const entry = this.#entries.get(room);
     if (!entry) return;
-    if (event.seq > (entry.last?.seq ?? 0)) {
-      const text = event.content === null ? null : previewOf(event.type, event.content);
-      entry.last = { seq: event.seq, ts: event.ts, from: event.from, text };
-    }
-    if (event.seq <= entry.countedSeq) return;
-    entry.countedSeq = event.seq;
-    if (event.from !== this.me.id) entry.unread++;
+    const isNewest = seq > (entry.last?.seq ?? 0);
+    const last = isNewest ? { seq, ts, from, text: previewOf(type, content) } : entry.last;
+    const isCounted = seq <= entry.countedSeq;
+    const isUnread = !isCounted && from !== this.me?.id;
+    this.#set({
+      ...entry,
+      last,
+      countedSeq: Math.max(entry.countedSeq, seq),
+      unread: entry.unread + (isUnread ? 1 : 0),
+    });
   }
 
-  #onChanged(entry: RoomEntry | undefined, target: number, content: string | Uint8Array | null): void {
+  #onChanged(id: string, target: number, content: string | Uint8Array | null): void {
+    const entry = this.#entries.get(id);
     if (entry?.last?.seq !== target) return;
-    entry.last = { ...entry.last, text: content === null ? null : previewOf('text', content) };
+    this.#set({ ...entry, last: { ...entry.last, text: previewOf('text', content) } });
   }
 
-  #onRoomUpdated(entry: RoomEntry | undefined, changed: Readonly<Record<string, unknown>>): void {
+  #onRoomUpdated(id: string, changed: Readonly<Record<string, unknown>>): void {
+    const entry = this.#entries.get(id);
     if (!entry) return;
-    if (typeof changed.name === 'string') entry.body = { ...entry.body, name: changed.name };
-    if (changed.member !== undefined) this.#onMembersChanged(entry);
-    else this.#refreshSoon();
-  }
-
-  #onMembersChanged(entry: RoomEntry | undefined): void {
-    if (entry?.members && entry === this.#current) this.loadMembers(entry).catch(() => null);
-    else if (entry) entry.members = null;
+    if (typeof changed.name === 'string')
+      this.#set({ ...entry, body: { ...entry.body, name: changed.name } });
+    if (changed.member === undefined) this.#refreshSoon();
   }
 
   #onNotification({ kind, room, details }: NotificationFrame): void {
-    const entry = room === null ? undefined : this.#entries.get(room);
     if (kind === 'room_removed' && room !== null) this.#drop(room);
-    else if (kind === 'marks' && entry) this.#onMarks(entry, details.read);
+    else if (kind === 'marks' && room !== null) this.#onMarks(room, details.read);
     else if (kind === 'message' || kind === 'room_added') this.#refreshSoon();
   }
 
   /** Read on another device. */
-  #onMarks(entry: RoomEntry, read: unknown): void {
-    if (typeof read !== 'number' || read <= entry.readSeq) return;
-    entry.readSeq = read;
-    if (read >= entry.countedSeq) entry.unread = 0;
-    else this.#refreshSoon();
-    this.emit('change', null);
+  #onMarks(id: string, read: unknown): void {
+    const entry = this.#entries.get(id);
+    if (!entry || typeof read !== 'number' || read <= entry.readSeq) return;
+    const isAll = read >= entry.countedSeq;
+    this.#set({ ...entry, readSeq: read, unread: isAll ? 0 : entry.unread });
+    if (!isAll) this.#refreshSoon();
   }
 }

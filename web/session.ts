@@ -37,6 +37,13 @@ export class Session {
     return this.#stored?.user ?? null;
   }
 
+  /** The profile was changed here. */
+  setUser(user: Profile): void {
+    if (!this.#stored) return;
+    this.#stored = { ...this.#stored, user };
+    writeStored(storageKey, JSON.stringify(this.#stored));
+  }
+
   async register(username: string, displayName: string, password: string): Promise<void> {
     const name = displayName === '' ? null : displayName;
     this.#keep(await ask<Login>('POST', 'v1/register', null, { username, password, display_name: name }));

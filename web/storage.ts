@@ -1,5 +1,16 @@
 // localStorage that never throws: where it is switched off or full, nothing is kept beyond the page.
 
+/** Null where the browser keeps nothing. */
+export const pageStorage: Storage | null = findStorage();
+
+function findStorage(): Storage | null {
+  try {
+    return localStorage;
+  } catch {
+    return null;
+  }
+}
+
 export function readStored(key: string): string | null {
   try {
     return localStorage.getItem(key);

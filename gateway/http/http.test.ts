@@ -1,10 +1,12 @@
 import { afterAll, beforeAll, describe, expect, test } from 'bun:test';
 import { mkdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
+import { gzipSync } from 'node:zlib';
 import { errors } from '../../core/protocol/codes.ts';
 import { StoreUnavailable } from '../store/store.ts';
 import { type Account, type Fixture, type Reply, startHttp } from './http.fixture.ts';
 import { bodyBytesMin } from './limits.ts';
+import { createPage } from './page.ts';
 
 let http: Fixture;
 let ann: Account;
@@ -305,6 +307,12 @@ describe('the page', () => {
       expect([file.status, file.headers.get('content-type')]).toEqual([200, type!]);
       expect(file.headers.get('cache-control')).toContain('immutable');
     }
+    writeFileSync(join(http.webDir, 'assets', 'index-DiwrgTda.css.gz'), gzipSync('b{}'));
+    const packed = await http.ask('GET /assets/index-DiwrgTda.css', null, undefined, {
+      'accept-encoding': 'gzip, br',
+    });
+    expect(packed.headers.get('content-encoding')).toBe('gzip');
+    expect(packed.headers.get('access-control-allow-origin')).toBe('*');
     expect((await http.ask('GET /apple-touch-icon.png')).headers.get('cache-control')).toBe('no-cache');
     for (const path of [
       '/../outside.txt',
@@ -317,5 +325,23 @@ describe('the page', () => {
     ]) {
       expectError(await http.ask(`GET ${path}`), 'NOT_FOUND');
     }
+  });
+
+  test('names the files of a CDN where ASSET_BASE_URL says so, and lets in that origin alone', async () => {
+    const { webDir } = http;
+    mkdirSync(webDir, { recursive: true });
+    const html = '<link href="./assets/a.css"><script type="module" src="./assets/a.js"></script>assets/';
+    writeFileSync(join(webDir, 'index.html'), html);
+    const page = createPage(webDir, 'https://cdn.example.com/chat/');
+    const answer = await page.read('/', () => undefined);
+    expect(await answer!.text()).toBe(
+      '<link href="https://cdn.example.com/chat/assets/a.css">' +
+        '<script type="module" src="https://cdn.example.com/chat/assets/a.js"></script>assets/',
+    );
+    const policy = answer!.headers.get('content-security-policy')!;
+    expect(policy).toContain("script-src 'self' https://cdn.example.com;");
+    expect(policy).toContain("style-src 'self' https://cdn.example.com;");
+    const plain = await createPage(webDir, undefined).read('/', () => undefined);
+    expect(plain!.headers.get('etag')).not.toBe(answer!.headers.get('etag'));
   });
 });

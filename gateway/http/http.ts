@@ -14,7 +14,7 @@ import { bodyBytesMax } from './limits.ts';
 import { memberRoutes } from './members.ts';
 import { messageRoutes } from './messages.ts';
 import { describeRoutes } from './openapi.ts';
-import { readPage } from './page.ts';
+import { createPage } from './page.ts';
 import type { HttpParts } from './parts.ts';
 import { readJson, readParams, readQuery } from './read.ts';
 import { roomRoutes } from './rooms.ts';
@@ -138,13 +138,12 @@ function createApp(parts: HttpParts, routes: readonly Route[]): App {
       return respond({ ...answer, headers: { Allow: allow } });
     });
   }
+  const page = createPage(parts.webDir, parts.config.assetBaseUrl);
   app.notFound(async ({ req, env }) => {
-    const page =
-      req.method === 'GET'
-        ? await readPage(parts.webDir, new URL(req.url).pathname, req.header('if-none-match') ?? null)
-        : null;
-    if (page !== null) env.route = 'page';
-    return page ?? respond(refusalAnswer(refuse('NOT_FOUND', 'no such route')));
+    const file =
+      req.method === 'GET' ? await page.read(new URL(req.url).pathname, (name) => req.header(name)) : null;
+    if (file !== null) env.route = 'page';
+    return file ?? respond(refusalAnswer(refuse('NOT_FOUND', 'no such route')));
   });
   app.onError((error) => {
     throw error;

@@ -10,7 +10,10 @@ import type { Rooms } from '../rooms.ts';
 import type { Store } from '../store/store.ts';
 
 export interface HttpParts {
-  readonly config: Pick<Config, 'serverId' | 'allowedOrigins' | 'trustProxy' | 'maxContentBytes'>;
+  readonly config: Pick<
+    Config,
+    'serverId' | 'allowedOrigins' | 'trustProxy' | 'maxContentBytes' | 'assetBaseUrl'
+  >;
   readonly store: Store;
   readonly auth: Auth;
   readonly rooms: Pick<
