@@ -1,7 +1,7 @@
 // The question: how long does a message take from its sender, on one process, to a reader on another, and until its ack?
 // The command: npm run bench:hop (-- --quick for a first look, -- --help for the rest). Linux, loopback only.
-// The meaning: ms on the one clock of this process, which holds all sockets: two gateways, one Redis (appendfsync always),
-// one Postgres. `quiet`: one message every 20 ms, and between them the engine's own hop, XADD and PUBLISH in one write
+// The meaning: ms on the one clock of this process, which holds all sockets: two gateways, one Redis (appendfsync always,
+// or --fsync everysec), one Postgres. `quiet`: one message every 20 ms, and between them the engine's own hop, XADD and PUBLISH in one write
 // until the subscriber has it, which is what Redis and the disk take by themselves: the rest is Parley. `busy`: 200
 // messages/s over 100 rooms of 10, five of them on each process. `young`: Redis has just started, so that every id is
 // looked up in the store first, for two minutes.
@@ -33,6 +33,7 @@ const help = `Send to delivery on another process, and to the ack.
   --rounds N       rounds of each shape, 1 to 20 (5)
   --seconds N      length of one, 1 to 60 (5)
   --level N        1, 2 or 4; unset: quiet and busy at 1 and at 4
+  --fsync HOW      always, or everysec: what an append log is set to by default (always)
   --cpu-prof DIR   CPU profiles of the gateways
   --out FILE       where the JSON goes`;
 
@@ -46,7 +47,7 @@ const digits = 8;
 const idAheadMs = 58_000;
 /** Ids older than this after a shard was adopted are looked up. */
 const youngMs = 120_000;
-/** Most ms from send to delivery, quiet, in the median round: issue 6. */
+/** Most ms from send to delivery, quiet, in the median round. */
 const goal = { p50: 0.5, p99: 2 };
 
 function readOptions() {
@@ -59,6 +60,7 @@ function readOptions() {
       rounds: text,
       seconds: text,
       level: text,
+      fsync: text,
       'cpu-prof': text,
       out: text,
     },
@@ -67,11 +69,13 @@ function readOptions() {
     console.log(help);
     process.exit(0);
   }
-  const { quick } = values;
+  const { quick, fsync = 'always' } = values;
+  if (fsync !== 'always' && fsync !== 'everysec') fail('--fsync must be always or everysec');
   return {
     rounds: Math.floor(readNumber('rounds', values.rounds ?? (quick ? '2' : '5'), 1, 20)),
     seconds: readNumber('seconds', values.seconds ?? (quick ? '2' : '5'), 1, 60),
     levels: values.level === undefined ? [1, 4] : [Math.floor(readNumber('level', values.level, 1, 4))],
+    fsync,
     profileDir: values['cpu-prof'] ?? null,
     isQuick: quick,
     out: values.out ?? null,
@@ -359,8 +363,16 @@ async function runShapes(
   return results;
 }
 
+/** Before the gateways read it. */
+async function setFsync(url: string, fsync: string): Promise<void> {
+  const redis = new Redis(url);
+  await redis.config('SET', 'appendfsync', fsync);
+  redis.disconnect();
+}
+
 async function openStage(): Promise<Stage> {
   const [redis, postgres] = await Promise.all([startRedis(), startPostgres()]);
+  await setFsync(redis.url, options.fsync);
   // One after the other: the first one migrates.
   const gateways = [
     await startGateway(redis, postgres, options.profileDir),
@@ -385,7 +397,9 @@ function print(results: ReadonlyMap<string, readonly Round[]>): void {
     const values = rounds.map(value);
     return `${median(values).toFixed(places)} (${Math.min(...values).toFixed(places)} to ${Math.max(...values).toFixed(places)})`;
   };
-  console.log(`\nms, medians of the rounds (least to most); ${options.seconds} s each, ${payloadBytes} B`);
+  console.log(
+    `\nms, medians of the rounds (least to most); ${options.seconds} s each, ${payloadBytes} B, appendfsync ${options.fsync}`,
+  );
   printTable([
     [
       '',

@@ -21,8 +21,11 @@ const freeMsMax = 2500;
 const keptMs = 10_000;
 /** Connections used side by side: shards are divided among so many lanes. */
 const lanes = 2;
-/** A wake-up may be missed: every shard is looked at this often. */
-const idleLookMs = 1000;
+/** A wake-up may be missed without a word: this often some shards are looked at, in turn. */
+const lookMs = 1000;
+const lookShards = 16;
+/** Before the first shard. */
+const noShard = -1;
 /** How often idle rooms are forgotten. */
 const sweepIntervalMs = 60_000;
 const backoffMsMin = 100;
@@ -77,6 +80,8 @@ export class Flusher {
   /** Shards taken although they are above the share, and until when they are kept. */
   readonly #kept = new Map<number, number>();
   readonly #timers: Timer[] = [];
+  /** The last shard that was looked at. */
+  #looked = noShard;
   #isStopped = false;
   #isBalancing = false;
   #fault: string | null = null;
@@ -89,7 +94,7 @@ export class Flusher {
     const { clock } = this.#parts;
     this.#timers.push(
       clock.every(leaseIntervalMs, () => void this.#balance()),
-      clock.every(idleLookMs, () => this.#wakeAll()),
+      clock.every(lookMs, () => void this.#look()),
       clock.every(sweepIntervalMs, () => void this.#sweep()),
     );
     void this.#balance();
@@ -112,15 +117,17 @@ export class Flusher {
     this.#isBalancing = true;
     const { tail, logger } = this.#parts;
     try {
-      const share = Math.ceil(tail.shards / (await tail.register()));
-      for (const shard of [...this.#owned]) {
-        if (this.#owned.size > share && !this.#isKept(shard)) {
-          this.#disown(shard);
-          await tail.release(shard);
-        } else if (!(await tail.renew(shard))) this.#disown(shard);
-      }
-      await this.#claimUpTo(share);
-      await this.#claimForsaken();
+      const { processes, mine, free } = await tail.meet([]);
+      const share = Math.ceil(tail.shards / processes);
+      for (const shard of this.#owned) if (!mine.has(shard)) this.#disown(shard);
+      const surplus = [...this.#owned].filter((shard) => !this.#isKept(shard)).slice(0, this.#above(share));
+      for (const shard of surplus) this.#disown(shard);
+      // An earlier process of this name may have left some.
+      const left = [...mine].filter((shard) => !this.#owned.has(shard) && !surplus.includes(shard));
+      const fair = this.#choose([...left, ...free], share);
+      const forsaken = this.#forsaken(free).filter((shard) => !fair.includes(shard));
+      await tail.release([...surplus, ...left.filter((shard) => !fair.includes(shard))]);
+      await this.#claim([...fair, ...forsaken], forsaken);
     } catch (err) {
       logger.debug({ err }, 'leases could not be renewed');
     } finally {
@@ -128,39 +135,39 @@ export class Flusher {
     }
   }
 
-  async #claimUpTo(share: number): Promise<void> {
-    const { tail, random } = this.#parts;
-    const start = Math.floor(random.fraction() * tail.shards);
-    for (let i = 0; i < tail.shards && this.#owned.size < share && !this.#isStopped; i++) {
-      const shard = (start + i) % tail.shards;
-      if (!this.#owned.has(shard)) await this.#claim(shard);
-    }
+  #above(share: number): number {
+    return Math.max(0, this.#owned.size - share);
   }
 
-  async #claim(shard: number): Promise<boolean> {
-    const { tail } = this.#parts;
-    if (!(await tail.claim(shard))) return false;
-    this.#owned.add(shard);
-    await tail.watch(shard, () => this.#wake(shard));
-    this.#wake(shard);
-    return true;
+  /** As many of these as are missing to the share; from another place each time, so that all do not want the same. */
+  #choose(shards: readonly number[], share: number): readonly number[] {
+    const start = Math.floor(this.#parts.random.fraction() * shards.length);
+    const turned = [...shards.slice(start), ...shards.slice(0, start)];
+    return turned.slice(0, Math.max(0, share - this.#owned.size));
   }
 
   /** A process that died counts for a while, and so does what would be its share: that must not wait. */
-  async #claimForsaken(): Promise<void> {
-    const { tail, clock, logger } = this.#parts;
-    const others = Array.from({ length: tail.shards }, (_, shard) => shard).filter(
-      (shard) => !this.#owned.has(shard),
-    );
-    const now = clock.now();
+  #forsaken(free: readonly number[]): readonly number[] {
+    const now = this.#parts.clock.now();
     const before = this.#free;
-    this.#free = new Map((await tail.free(others)).map((shard) => [shard, before.get(shard) ?? now]));
-    for (const [shard, since] of this.#free) {
-      if (this.#isStopped || now - since < freeMsMax || !(await this.#claim(shard))) continue;
+    this.#free = new Map(free.map((shard) => [shard, before.get(shard) ?? now]));
+    return free.filter((shard) => now - (this.#free.get(shard) ?? now) >= freeMsMax);
+  }
+
+  async #claim(shards: readonly number[], forsaken: readonly number[]): Promise<void> {
+    const { tail, clock, logger } = this.#parts;
+    if (shards.length === 0 || this.#isStopped) return;
+    const { mine } = await tail.meet(shards);
+    const claimed = shards.filter((shard) => mine.has(shard));
+    for (const shard of claimed) {
+      this.#owned.add(shard);
       this.#free.delete(shard);
-      this.#kept.set(shard, now + keptMs);
+      if (!forsaken.includes(shard)) continue;
+      this.#kept.set(shard, clock.now() + keptMs);
       logger.info({ shard }, 'a shard that nobody flushed is taken over');
     }
+    await Promise.all(claimed.map((shard) => tail.watch(shard, () => this.#wake(shard))));
+    for (const shard of claimed) this.#wake(shard);
   }
 
   #isKept(shard: number): boolean {
@@ -191,8 +198,18 @@ export class Flusher {
     return this.#lanes[shard % lanes] as Lane;
   }
 
-  #wakeAll(): void {
-    for (const shard of this.#owned) this.#wake(shard);
+  async #look(): Promise<void> {
+    const { tail, logger } = this.#parts;
+    const owned = [...this.#owned].sort((a, b) => a - b);
+    const next = owned.filter((shard) => shard > this.#looked);
+    const shards = (next.length > 0 ? next : owned).slice(0, lookShards);
+    this.#looked = shards.at(-1) ?? noShard;
+    if (shards.length === 0) return;
+    try {
+      for (const shard of await tail.waiting(shards)) if (this.#owned.has(shard)) this.#wake(shard);
+    } catch (err) {
+      logger.debug({ err }, 'what waits could not be looked at');
+    }
   }
 
   #wake(shard: number): void {
@@ -341,11 +358,10 @@ export class Flusher {
       logger.warn({ err }, 'the last flush failed; another process goes on from here');
     }
     try {
-      for (const shard of [...this.#owned]) {
-        this.#disown(shard);
-        await tail.release(shard);
-      }
-      await tail.unregister();
+      const shards = [...this.#owned];
+      for (const shard of shards) this.#disown(shard);
+      await tail.release(shards);
+      await tail.leave();
     } catch (err) {
       logger.warn({ err }, 'the leases could not be given back; they end by themselves');
     }

@@ -3,7 +3,6 @@
 // It never appends and never decides who may do what.
 
 import type { Clock } from '../core/clock.ts';
-import { foldEvents } from '../core/fold.ts';
 import { Lru } from '../core/lru.ts';
 import { encodeRemoved, type RemovedReason } from '../core/protocol/encode.ts';
 import { decodeEvent, type RoomEvent } from '../core/protocol/events.ts';
@@ -16,6 +15,7 @@ import { HubRoom } from './hub-room.ts';
 import type { Head, Log, LogListener } from './log/log.ts';
 import type { Logger } from './logger.ts';
 import type { CacheCounts, Metrics } from './metrics.ts';
+import { presentLogged, presentStored, readPresent, untilWhole } from './present.ts';
 import type { PlacedEvent } from './ring.ts';
 import type { Socket } from './socket.ts';
 import type { Store } from './store/store.ts';
@@ -180,11 +180,13 @@ export class Hub implements LogListener {
 
   /** The store's record and members are older than these events. */
   async #applyUncommitted(room: HubRoom, committed: number): Promise<void> {
-    for (const bytes of (await this.#log.recent(room.id)) ?? []) {
-      if (readSeq(bytes) <= committed || readSeq(bytes) > room.head || readOp(bytes) < eventOps.user_joined)
-        continue;
-      const event = decodeEvent(bytes);
-      if (event.op !== eventOps.epoch_started) room.apply(event);
+    for (let last = committed; ; ) {
+      const events = await this.#log.readMembership(room.id, last);
+      for (const bytes of events) {
+        last = readSeq(bytes);
+        if (last <= room.head) room.apply(decodeEvent(bytes));
+      }
+      if (events.length === 0 || last > room.head) return;
     }
   }
 
@@ -437,11 +439,15 @@ export class Hub implements LogListener {
    * epoch begins when the store has all that is left of the one before.
    */
   async #readStored(id: string, seq: number): Promise<readonly Uint8Array[]> {
-    const recent = (await this.#log.recent(id).catch(() => null)) ?? [];
-    const { events } = await this.#store.page(id, null, seq, historyLimitMax, historyBytesMax);
-    const [first] = recent;
-    if (events.length > 0 || first === undefined || readSeq(first) <= seq) return events;
-    return readOp(first) === eventOps.epoch_started ? withPresentContent(recent) : [];
+    return untilWhole(async () => {
+      const oldest = await this.#log.readOldest(id).catch(() => []);
+      const changes = await this.#log.changes(id).catch(() => null);
+      const { events } = await this.#store.page(id, null, seq, historyLimitMax, historyBytesMax);
+      const [first] = oldest;
+      if (events.length > 0 || first === undefined || readSeq(first) <= seq)
+        return presentStored(changes, events);
+      return readOp(first) === eventOps.epoch_started ? presentLogged(changes, oldest) : [];
+    });
   }
 
   onReadFailed(room: HubRoom, error: unknown): void {
@@ -454,9 +460,8 @@ export class Hub implements LogListener {
   }
 
   /** What the log has after `seq`, with present content; null where it does not reach back. */
-  async #readRecent(id: string, seq: number): Promise<readonly Uint8Array[] | null> {
-    const events = await this.#log.readAfter(id, seq, historyLimitMax);
-    return events && withPresentContent(events);
+  #readRecent(id: string, seq: number): Promise<readonly Uint8Array[] | null> {
+    return readPresent(this.#log, id, () => this.#log.readAfter(id, seq, historyLimitMax, historyBytesMax));
   }
 
   /** Events after `seq`, for readers that catch up: one read serves all that come within a few seconds. */
@@ -536,15 +541,7 @@ export class Hub implements LogListener {
   }
 }
 
-function isChange(op: number): boolean {
-  return op === eventOps.message_edited || op === eventOps.message_deleted;
-}
-
 interface MemberRead {
   readonly users: Set<string>;
   readonly done: Promise<void>;
-}
-
-function withPresentContent(events: readonly Uint8Array[]): readonly Uint8Array[] {
-  return foldEvents(events, events.filter((event) => isChange(readOp(event))).map(decodeEvent));
 }

@@ -52,6 +52,8 @@ const engineFrames = 4;
 
 /** A body so many times over the limit is cut by the engine, without a word; below that the routes answer. */
 const engineBodies = 64;
+/** Every log offers it. */
+const highestLevel: Level = 4;
 
 async function start(config: Config): Promise<void> {
   const startEngine = await loadEngine(config.engine);
@@ -95,7 +97,8 @@ async function start(config: Config): Promise<void> {
     logger,
     roomMax: config.notifyRoomMax,
   });
-  const ackLevel = Math.max(ackLevels[config.ack], log.levels[0] as Level) as Level;
+  // What a server of Redis keeps may change while this runs: never less than `ACK`.
+  const ackLevel = (): Level => log.levels.find((level) => level >= ackLevels[config.ack]) ?? highestLevel;
   const rooms = new Rooms({
     clock,
     random,
@@ -107,7 +110,9 @@ async function start(config: Config): Promise<void> {
     receipts,
     typing,
     notifications,
-    ackLevel,
+    get ackLevel() {
+      return ackLevel();
+    },
     contentBytesMax: config.maxContentBytes,
   });
   const auth = await createAuth({ config, store, clock, random, logger });
@@ -125,7 +130,9 @@ async function start(config: Config): Promise<void> {
       store,
       typing,
       users,
-      ackLevel,
+      get ackLevel() {
+        return ackLevel();
+      },
       roomSocketsMax: config.maxRoomConnections,
     },
     {

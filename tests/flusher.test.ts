@@ -143,12 +143,10 @@ async function untilEmpty({ keys }: LogProcess): Promise<void> {
 function wrapTail(tail: Tail, changes: Partial<Tail>): Tail {
   return {
     shards: tail.shards,
-    register: () => tail.register(),
-    unregister: () => tail.unregister(),
-    claim: (shard) => tail.claim(shard),
-    free: (shards) => tail.free(shards),
-    renew: (shard) => tail.renew(shard),
-    release: (shard) => tail.release(shard),
+    meet: (wanted) => tail.meet(wanted),
+    release: (shards) => tail.release(shards),
+    leave: () => tail.leave(),
+    waiting: (shards) => tail.waiting(shards),
     watch: (shard, onWake) => tail.watch(shard, onWake),
     unwatch: (shard) => tail.unwatch(shard),
     read: (shard, eventsMax) => tail.read(shard, eventsMax),
@@ -161,8 +159,16 @@ function wrapTail(tail: Tail, changes: Partial<Tail>): Tail {
 
 /** Owns what others own. */
 function greedy(tail: Tail): Tail {
-  const yes = async () => true;
-  return wrapTail(tail, { register: async () => 1, claim: yes, renew: yes, release: async () => {} });
+  const all = Array.from({ length: tail.shards }, (_, shard) => shard);
+  let isFirst = true;
+  return wrapTail(tail, {
+    async meet() {
+      const leases = { processes: 1, mine: new Set(isFirst ? [] : all), free: isFirst ? all : [] };
+      isFirst = false;
+      return leases;
+    },
+    release: async () => {},
+  });
 }
 
 describe('leases', () => {
@@ -171,8 +177,8 @@ describe('leases', () => {
     const owned = () => processes.map(({ flusher }) => flusher.ownedShards);
     await until(() => owned().every((count) => count === shards / 3), 'fair shares');
     const [first] = processes as [LogProcess];
-    const owners = await Promise.all(first.keys.shards.map(({ lease }) => redis.ask('GET', lease)));
-    expect(new Set(owners).size).toBe(3);
+    const owners = (await redis.ask('HVALS', first.keys.leases)) as string[];
+    expect([owners.length, new Set(owners).size]).toEqual([shards, 3]);
     const { keys } = first;
     const keyPrefix = keys.shardCount.split(':')[0]!;
     const fourth = await openLogProcess({ url: redis.url, store, keyPrefix, shards });
@@ -208,7 +214,12 @@ test('a shard that nobody flushes is taken over while its dead owner still count
   const flushers = processes.map(
     ({ tail, log }) =>
       new Flusher({
-        tail: wrapTail(tail, { register: async () => Math.max(2, await tail.register()) }),
+        tail: wrapTail(tail, {
+          async meet(wanted) {
+            const leases = await tail.meet(wanted);
+            return { ...leases, processes: Math.max(2, leases.processes) };
+          },
+        }),
         log,
         flushIntervalMs: 1,
         ...parts,

@@ -81,6 +81,27 @@ for b = #buckets, lastBucket, -1 do
   end
 end
 
+-- Behind a text or nil, and behind a whole number, of which nothing else stands in these places.
+local function afterText(frame, at)
+  local head = byte(frame, at)
+  if head == 192 then return at + 1 end
+  if head == 217 then return at + 2 + byte(frame, at + 1) end
+  if head == 218 then return at + 3 + unpackBytes('>I2', frame, at + 1) end
+  return at + 1 + head - 160
+end
+local function afterNumber(frame, at)
+  local head = byte(frame, at)
+  return head < 128 and at + 1 or at + 1 + 2 ^ (head - 204)
+end
+-- What a change is about, without the room: op and target; of a reaction op, user, target and emoji.
+local function changeField(op, frame)
+  local from = afterText(frame, 21)
+  local target = afterText(frame, from)
+  local finish = afterNumber(frame, target)
+  if op == 67 then return string.char(op) .. sub(frame, from, afterText(frame, finish) - 1) end
+  return string.char(op) .. sub(frame, target, finish - 1)
+end
+
 local epochs, seqs, times, committed, messages, behind, before, pieces = {}, {}, {}, {}, {}, {}, {}, {}
 for r = 1, n do
   local epoch, seq, ts, stored, count, waits = unpackBytes('>dddddd', packedHeads[r])
@@ -88,6 +109,7 @@ for r = 1, n do
     epoch, seq, ts > now and ts or now, stored, count, waits, count
 end
 local answers, ids, k = {}, {}, 0
+local changes, deletes, membership = {}, {}, {}
 for i = 1, m do
   local at = firstArg + i * 4 - 4
   local from, field = ARGV[at + 2], fields[i]
@@ -98,9 +120,19 @@ for i = 1, m do
     local r, frame = rooms[i], ARGV[at + 3]
     local seq = seqs[r] + 1
     seqs[r] = seq
-    -- 0x9n 0x40: a message.
-    if byte(frame, 2) == 64 then messages[r] = messages[r] + 1 end
     local place = pack('>I8BI8', seq, 207, times[r])
+    -- 0x9n 0x40: a message.
+    local op = byte(frame, 2)
+    if op == 64 then
+      messages[r] = messages[r] + 1
+    elseif op == 66 then
+      deletes[#deletes + 1] = {changeField(op, frame) .. names[r], sub(place, 1, 8)}
+    elseif op < 68 then
+      changes[#changes + 1] = changeField(op, frame) .. names[r]
+      changes[#changes + 1] = sub(place, 1, 8)
+    elseif op < 71 then
+      membership[#membership + 1] = {r, seq, sub(frame, 1, 3) .. place .. sub(frame, 21)}
+    end
     local list = pieces[r]
     if list then
       local f = #list
@@ -122,6 +154,11 @@ if k == 0 then
   return {'ok', last[1] and last[1][1] or '0-0', state[2], answer}
 end
 
+-- Read first: where a slot moves, a key that is away is found out now, not halfway.
+local changesKey = prefix .. 'changes:' .. buckets[#buckets]
+if #changes > 0 or #deletes > 0 then call('EXISTS', changesKey) end
+for _, event in ipairs(membership) do call('EXISTS', prefix .. 'membership:' .. names[event[1]]) end
+
 local function packHead(r)
   return pack('>dddddd', epochs[r], seqs[r], times[r], committed[r], messages[r], behind[r])
 end
@@ -140,6 +177,14 @@ call('HSET', heads, unpack(packed))
 call('HSET', prefix .. 'ids:' .. buckets[#buckets], unpack(ids))
 call('HSET', meta, 'wal_bytes', walBytes + #entryFrames + #entryGroups, 'wal_events', walEvents + k / 2)
 if isNewBucket then call('HSET', meta, 'buckets', table.concat(buckets, ',')) end
+if #changes > 0 then call('HSET', changesKey, unpack(changes)) end
+for _, delete in ipairs(deletes) do call('HSETNX', changesKey, delete[1], delete[2]) end
+-- What the store does not have of members and rooms, so that who loads a room need not read all.
+for _, event in ipairs(membership) do
+  local key = prefix .. 'membership:' .. names[event[1]]
+  call('XADD', key, event[2], '', event[3])
+  call('XTRIM', key, 'MINID', '=', committed[event[1]] + 1)
+end
 
 -- The last frames are one string that grows; when it has RECENT_BYTES it becomes a part of `older`, a stream of parts by
 -- their last seq, and the parts before it go as far as they are committed.

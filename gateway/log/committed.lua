@@ -81,7 +81,7 @@ for start in string.gmatch(state[3] or '', '%d+') do starts[#starts + 1] = start
 for i, start in ipairs(starts) do
   local finish = tonumber(starts[i + 1])
   if #kept == 0 and finish and finish + dedupe <= tonumber(time[1]) and finish <= oldest then
-    redis.call('UNLINK', prefix .. 'ids:' .. start)
+    redis.call('UNLINK', prefix .. 'ids:' .. start, prefix .. 'changes:' .. start)
   else
     kept[#kept + 1] = start
   end

@@ -47,6 +47,30 @@ export interface LogListener {
   onHead(room: string, head: Head): void;
 }
 
+/** A piece of a room's past as the log has it. */
+export interface LogPage {
+  readonly events: readonly Uint8Array[];
+  /** The log has none before these. */
+  readonly isStart: boolean;
+}
+
+/**
+ * Edits, deletes and reactions that may not be in what was read: of events from the store those that it was not given when
+ * this was opened, of events from the log all that stand behind them. Ascending as far as they concern one message; null
+ * where too much happened meanwhile: open anew and read again.
+ */
+export interface LogChanges {
+  /** Those of these messages. `after`: null for events of the store, for events of the log the seq of the first. */
+  of(targets: readonly number[], after: number | null): Promise<readonly Uint8Array[] | null>;
+  /** As `of`: what one user did with one emoji. */
+  reactions(
+    target: number,
+    user: string,
+    emoji: string,
+    after: number | null,
+  ): Promise<readonly Uint8Array[] | null>;
+}
+
 export interface Log {
   /** What a sender may ask for, ascending. */
   readonly levels: readonly Level[];
@@ -68,15 +92,27 @@ export interface Log {
   /** Heads in the order asked for, of rooms that exist. Rejects with StoreUnavailable where they cannot be had. */
   heads(rooms: readonly string[]): Promise<readonly Head[]>;
   /**
-   * Encoded events after `seq`, oldest first, at most `limit`, as far as the log still has them; null where it does not
-   * reach back to `seq` (then the store does).
+   * Encoded events after `seq` as they were appended, oldest first: at most `limit`, none behind the one with which they
+   * exceed `bytesMax`, as far as the log still has them; null where it does not reach back to `seq` (then the store does).
    */
-  readAfter(room: string, seq: number, limit: number): Promise<readonly Uint8Array[] | null>;
+  readAfter(
+    room: string,
+    seq: number,
+    limit: number,
+    bytesMax: number,
+  ): Promise<readonly Uint8Array[] | null>;
   /**
-   * The last events up to the head, oldest first and dense but for an epoch's start, as they were appended: all that the
-   * store may not have yet, and some more. Null where the log keeps none, because the store has everything.
+   * The newest events below `before`, or of all where it is null, as they were appended, oldest first and dense but for an
+   * epoch's start: at most `limit`, none before the one with which they exceed `bytesMax`. Null where the log keeps none,
+   * because the store has everything.
    */
-  recent(room: string): Promise<readonly Uint8Array[] | null>;
+  readBefore(room: string, before: number | null, limit: number, bytesMax: number): Promise<LogPage | null>;
+  /** The oldest events that the log has, some at least where it has any: what is before them the store has. */
+  readOldest(room: string): Promise<readonly Uint8Array[]>;
+  /** Joins, leaves and changes of the room after `seq` that the store may not have, oldest first; none: that is all. */
+  readMembership(room: string, seq: number): Promise<readonly Uint8Array[]>;
+  /** Asked for before the store is read; null where the store has everything. */
+  changes(room: string): Promise<LogChanges | null>;
   /** Ephemeral frames to every process that is subscribed to the room; may be lost. */
   publishToRoom(room: string, payload: Uint8Array): void;
   /** Frames to every process that is subscribed to the user; may be lost. */

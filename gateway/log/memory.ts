@@ -319,12 +319,25 @@ export class MemoryLog implements Log {
     return rooms.map((room) => toHead(heads.get(room) as StoredHead));
   }
 
-  async readAfter(_room: string, _seq: number, _limit: number): Promise<readonly Uint8Array[] | null> {
-    // The store has everything that was ever published.
+  // The store has everything that was ever published.
+
+  async readAfter(): Promise<null> {
     return null;
   }
 
-  async recent(_room: string): Promise<null> {
+  async readBefore(): Promise<null> {
+    return null;
+  }
+
+  async readOldest(): Promise<readonly Uint8Array[]> {
+    return [];
+  }
+
+  async readMembership(): Promise<readonly Uint8Array[]> {
+    return [];
+  }
+
+  async changes(): Promise<null> {
     return null;
   }
 

@@ -10,10 +10,13 @@ import type { ShardKeys } from './redis-keys.ts';
 import { packEntries } from './redis-packed.ts';
 import type { RedisLogParts } from './redis-parts.ts';
 import { type Patience, retryForMs } from './redis-patience.ts';
+import type { RedisSync } from './redis-sync.ts';
 
 /** Entries and bytes of one call. */
 const batchEntriesMax = 256;
 const batchBytesMax = 256 * 1024;
+/** Turns of the event loop that a batch gathers at most. */
+const gatherTurnsMax = 8;
 /** Bytes that may wait for the calls of one shard; beyond it appends fail with UNAVAILABLE. */
 const waitingBytesMax = 16 * 1024 * 1024;
 
@@ -22,9 +25,14 @@ interface Work {
   entries: readonly Append[];
 }
 
-/** Where a call put its entries, and the connection that syncs as it was before the call. */
+/** Where a call put its entries, and the connection that syncs as it was before the call; null where none did. */
 interface Answered {
   readonly place: WalPlace;
+  readonly synced: Synced | null;
+}
+
+interface Synced {
+  readonly sync: RedisSync;
   readonly generation: number;
 }
 
@@ -90,27 +98,36 @@ export class ShardAppender {
   #schedule(): void {
     if (this.#isScheduled || this.#isCalling) return;
     this.#isScheduled = true;
+    this.#gather(0);
+  }
+
+  /**
+   * Waits for a turn that brings nothing more, so that those who answer each other's messages share a call; else they fall
+   * into two groups, each of which waits for the other's.
+   */
+  #gather(turns: number): void {
+    const before = this.#waiting.length;
     this.#parts.clock.atTurnEnd(() => {
-      this.#isScheduled = false;
-      void this.#appendWaiting();
+      const { length } = this.#waiting;
+      if (length > before && length < batchEntriesMax && turns < gatherTurnsMax) this.#gather(turns + 1);
+      else void this.#appendWaiting();
     });
   }
 
   async #appendWaiting(): Promise<void> {
-    if (this.#isCalling) return;
+    this.#isScheduled = false;
     this.#isCalling = true;
-    while (this.#waiting.length > 0) {
-      const work: Work = { entries: this.#takeBatch() };
-      try {
-        await this.#appendBatch(work);
-      } catch (err) {
-        const entries = work.entries.length;
-        this.#parts.logger.warn({ err, shard: this.#shard, entries }, 'a batch could not be appended');
-        failWhere(work, () => true);
-      }
+    const work: Work = { entries: this.#takeBatch() };
+    try {
+      await this.#appendBatch(work);
+    } catch (err) {
+      const entries = work.entries.length;
+      this.#parts.logger.warn({ err, shard: this.#shard, entries }, 'a batch could not be appended');
+      failWhere(work, () => true);
     }
     this.#isCalling = false;
-    this.#onIdle();
+    if (this.#waiting.length > 0) this.#schedule();
+    else this.#onIdle();
   }
 
   #takeBatch(): Append[] {
@@ -137,7 +154,8 @@ export class ShardAppender {
       const adopted = await this.#patience.untilAnswered(() => scripts.adopted(this.#shard));
       work.entries = this.#doubt.holdBack(work.entries, adopted);
       if (work.entries.length === 0) break;
-      const generation = connection.sync?.generation ?? 0;
+      const { sync } = connection;
+      const synced = sync && { sync, generation: sync.generation };
       const answer = await this.#call(work.entries, until);
       const status = String(answer[0]);
       if (status === 'ok') {
@@ -145,7 +163,7 @@ export class ShardAppender {
         const { entries } = work;
         work.entries = [];
         const place = { id: String(answer[1]), incarnation: String(answer[2]) };
-        this.#settleBatch(entries, { place, generation }, answer[3] as Buffer);
+        this.#settleBatch(entries, { place, synced }, answer[3] as Buffer);
       } else if (status === 'full') {
         logger.error({ shard: this.#shard }, 'the log is full: the store does not keep up');
         failWhere(work, () => true);
@@ -192,24 +210,24 @@ export class ShardAppender {
     }
   }
 
-  #settleBatch(batch: readonly Append[], { place, generation }: Answered, packed: Buffer): void {
+  #settleBatch(batch: readonly Append[], { place, synced }: Answered, packed: Buffer): void {
     const { answerLevel } = this.#parts.connection;
     batch.forEach((entry, i) => {
       const { outcome, seq, ts } = readPlaced(packed, i);
       const isRepeated = outcome === 'repeated';
       if (outcome === 'conflict') entry.fail('CONFLICT');
-      else if (entry.level === 2 && answerLevel < 2) {
-        this.#whenSynced(generation, entry, () => entry.settle(seq, ts, 2, isRepeated));
-      } else if (entry.level < 4) entry.settle(seq, ts, answerLevel, isRepeated);
+      else if (entry.level === 2 && answerLevel < 2 && synced !== null) {
+        this.#whenSynced(synced, entry, () => entry.settle(seq, ts, 2, isRepeated));
+      } else if (entry.level <= answerLevel) entry.settle(seq, ts, answerLevel, isRepeated);
+      // Level 4, or 2 where that can no longer be told: what is committed is kept as well.
       else this.commits.whenCommitted(place, entry, () => entry.settle(seq, ts, 4, isRepeated));
     });
   }
 
   /** Level 2, where an answer does not mean it. */
-  #whenSynced(generation: number, entry: Append, settle: () => void): void {
-    const { connection, logger } = this.#parts;
-    const synced = connection.sync?.wait(generation) ?? Promise.reject(new Error('Redis has no WAITAOF'));
-    synced.then(settle, (err: unknown) => {
+  #whenSynced({ sync, generation }: Synced, entry: Append, settle: () => void): void {
+    const { logger } = this.#parts;
+    sync.wait(generation).then(settle, (err: unknown) => {
       logger.debug({ err, room: entry.room }, 'an append is in the log, but not known to be on disk');
       entry.fail('UNAVAILABLE');
     });

@@ -17,6 +17,8 @@ const commandTimeoutMs = 3000;
 const connectTimeoutMs = 2000;
 const backoffMsMin = 50;
 const backoffMsMax = 2000;
+/** Settings are read again with each of so many pings. */
+const pingsPerLook = 15;
 
 export interface ConnectionObserver {
   onMessage(channel: string, payload: Uint8Array): void;
@@ -27,24 +29,30 @@ export interface ConnectionObserver {
 }
 
 export class RedisConnection {
-  /** Where level 2 has to be waited for; null where every answer means it, or nothing can. */
-  readonly sync: RedisSync | null;
   readonly #watch: FactsWatch;
+  readonly #logger: Logger;
   readonly #commands: Redis | Cluster;
   readonly #channels: Redis | Cluster;
   readonly #subscribed = new Set<string>();
   #observer: ConnectionObserver | null = null;
+  readonly #openSync: () => Promise<RedisSync>;
+  #sync: RedisSync | null = null;
+  #isOpeningSync = false;
+  /** Level 2 was on offer once: whoever heard of it goes on asking for it. */
+  #hasOfferedSync = false;
+  #pings = 0;
+  #isGathering = false;
   #isClosed = false;
 
   private constructor(
     facts: ServerFacts,
     commands: Redis | Cluster,
     channels: Redis | Cluster,
-    syncing: Redis | null,
-    syncKey: string,
+    openSync: () => Promise<RedisSync>,
     logger: Logger,
   ) {
-    this.sync = syncing === null ? null : new RedisSync(syncing, syncKey);
+    this.#logger = logger;
+    this.#openSync = openSync;
     this.#watch = new FactsWatch(facts, () => serversOf(commands), logger);
     this.#commands = commands;
     this.#channels = channels;
@@ -96,9 +104,10 @@ export class RedisConnection {
       const commands = await connect(url, options, isCluster);
       const facts = await readGood(serversOf(commands));
       const channels = await connect(url, options, facts.isCluster);
-      const isWaited = facts.hasWaitAof && !facts.isSynced && !facts.isCluster;
-      const syncing = isWaited ? await connectOne(url, options) : null;
-      return new RedisConnection(facts, commands, channels, syncing, syncKey, logger);
+      const openSync = async () => new RedisSync(await connectOne(url, options), syncKey);
+      const connection = new RedisConnection(facts, commands, channels, openSync, logger);
+      await connection.#followFacts();
+      return connection;
     } catch (error) {
       if (error instanceof StoreStartError) throw error;
       const reason = (error as Error).message.split('\n')[0];
@@ -112,10 +121,17 @@ export class RedisConnection {
     return this.#watch.facts;
   }
 
-  /** What can be promised of an append. */
+  /**
+   * What an append may be asked to hold as: 2 for ever where it could once be told. Where it no longer can, whoever asks for
+   * it is answered at 4, which means as much.
+   */
   get levels(): readonly Level[] {
-    const { isSynced, hasWaitAof } = this.facts;
-    return isSynced || (hasWaitAof && this.sync !== null) ? [1, 2, 4] : [1, 4];
+    return this.#hasOfferedSync ? [1, 2, 4] : [1, 4];
+  }
+
+  /** Where level 2 has to be waited for; null where every answer means it, or nothing can. */
+  get sync(): RedisSync | null {
+    return this.facts.hasWaitAof ? this.#sync : null;
   }
 
   /** What the answer of an append means; the least while the server may have become another one. */
@@ -140,23 +156,70 @@ export class RedisConnection {
   call(name: string, ...args: readonly Argument[]): Promise<unknown> {
     const list = args.map((argument) => (argument instanceof Uint8Array ? asBuffer(argument) : argument));
     const command = new Command(name, list, { replyEncoding: null });
+    this.#gatherWrites();
     return this.#commands.sendCommand(command) as Promise<unknown>;
+  }
+
+  /** What one task gives as commands leaves as one write: each write costs more than the command that is in it. */
+  #gatherWrites(): void {
+    if (this.#isGathering || this.#commands instanceof Cluster || !this.isReady) return;
+    const { stream } = this.#commands;
+    this.#isGathering = true;
+    stream.cork();
+    process.nextTick(() => {
+      this.#isGathering = false;
+      stream.uncork();
+    });
+  }
+
+  /** The lengths of streams, asked for in one write where one server has them all. */
+  async lengths(streams: readonly string[]): Promise<readonly number[]> {
+    const commands = this.#commands;
+    if (commands instanceof Cluster) return Promise.all(streams.map((stream) => commands.xlen(stream)));
+    const answers = await commands.pipeline(streams.map((stream) => ['xlen', stream])).exec();
+    return (answers ?? []).map(([error, length]) => {
+      if (error !== null) throw error;
+      return Number(length);
+    });
   }
 
   /** As `call`, of a script whose arguments are packed already; `last` goes behind them. */
   callPacked(sha: string, keys: readonly string[], packed: PackedArguments, last: string): Promise<unknown> {
+    this.#gatherWrites();
     return this.#commands.sendCommand(new PackedCommand(sha, keys, packed, last)) as Promise<unknown>;
   }
 
   /** Rejects where a server does not answer; in a cluster any of the masters. */
   async ping(): Promise<void> {
     await Promise.all(serversOf(this.#commands).map((server) => server.ping()));
-    if (this.#watch.isInDoubt) await this.look();
+    this.#pings++;
+    // An operator may change a setting of a server that goes on.
+    if (this.#watch.isInDoubt || this.#pings % pingsPerLook === 0) await this.look();
   }
 
   /** Reads again what the servers are set to. */
   async look(): Promise<void> {
-    if (!this.#isClosed) await this.#watch.look();
+    if (this.#isClosed) return;
+    await this.#watch.look();
+    await this.#followFacts();
+  }
+
+  /** Where an answer does not mean level 2, but it can be waited for, that needs a connection. */
+  async #followFacts(): Promise<void> {
+    const { isSynced, hasWaitAof, isCluster } = this.facts;
+    const isWaited = hasWaitAof && !isSynced && !isCluster;
+    if (isWaited && this.#sync === null && !this.#isOpeningSync) {
+      this.#isOpeningSync = true;
+      try {
+        this.#sync = await this.#openSync();
+      } catch (err) {
+        // The next look tries again.
+        this.#logger.warn({ err }, 'redis: no connection to wait for the disk with');
+      }
+      this.#isOpeningSync = false;
+      if (this.#isClosed) this.#sync?.close();
+    }
+    if (isSynced || this.sync !== null) this.#hasOfferedSync = true;
   }
 
   get publishCommand(): 'PUBLISH' | 'SPUBLISH' {
@@ -204,7 +267,7 @@ export class RedisConnection {
 
   close(): void {
     this.#isClosed = true;
-    this.sync?.close();
+    this.#sync?.close();
     this.#commands.disconnect();
     this.#channels.disconnect();
   }

@@ -16,7 +16,6 @@ export interface ShardKeys {
   readonly meta: string;
   readonly wal: string;
   readonly deadLetters: string;
-  readonly lease: string;
   /** Set of rooms that have a hash of who is in them. */
   readonly presentRooms: string;
   /** Channels: the wal is no longer empty; the front of the wal was committed. */
@@ -31,6 +30,8 @@ export class RedisKeys {
   readonly writtenAlone: string;
   /** Processes alive: a sorted set by the time they last said so. */
   readonly gateways: string;
+  /** Which of them flushes which shard: a hash, in the same slot. */
+  readonly leases: string;
   /** Processes whose users are in the roster: a sorted set by the time they last said that they live. */
   readonly presentServers: string;
   /** Written before each wait for the disk. */
@@ -44,7 +45,8 @@ export class RedisKeys {
     this.#prefix = keyPrefix;
     this.shardCount = `${keyPrefix}:shards`;
     this.writtenAlone = `${keyPrefix}:written-alone`;
-    this.gateways = `${keyPrefix}:gateways`;
+    this.gateways = `${keyPrefix}:{flush}:gateways`;
+    this.leases = `${keyPrefix}:{flush}:leases`;
     this.presentServers = `${keyPrefix}:present-servers`;
     this.sync = `${keyPrefix}:sync`;
     this.controlChannel = `${keyPrefix}:control`;
@@ -61,6 +63,11 @@ export class RedisKeys {
 
   older(room: string): string {
     return `${this.#shard(room).prefix}older:${room}`;
+  }
+
+  /** A stream of what the store may not know of a room's members and record, by seq. */
+  membership(room: string): string {
+    return `${this.#shard(room).prefix}membership:${room}`;
   }
 
   roomChannel(room: string): string {
@@ -104,7 +111,6 @@ function shardKeys(keyPrefix: string, index: number): ShardKeys {
     meta: `${prefix}meta`,
     wal: `${prefix}wal`,
     deadLetters: `${prefix}dead-letters`,
-    lease: `${prefix}lease`,
     presentRooms: `${prefix}present-rooms`,
     wakeChannel: `${prefix}wake`,
     committedChannel: `${prefix}committed`,

@@ -52,3 +52,7 @@ export function asUnavailable(error: unknown): unknown {
     ? error
     : new StoreUnavailable('Redis does not answer', { cause: error });
 }
+
+export function orUnavailable<T>(answer: Promise<T>): Promise<T> {
+  return answer.catch((error: unknown) => Promise.reject(asUnavailable(error)));
+}

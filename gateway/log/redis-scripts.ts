@@ -8,6 +8,7 @@ import adoptText from './adopt.lua' with { type: 'text' };
 import appendText from './append.lua' with { type: 'text' };
 import committedText from './committed.lua' with { type: 'text' };
 import headsText from './heads.lua' with { type: 'text' };
+import leasesText from './leases.lua' with { type: 'text' };
 import type { RedisConnection } from './redis-connection.ts';
 import type { RedisKeys, ShardKeys } from './redis-keys.ts';
 import type { PackedArguments } from './redis-packed.ts';
@@ -38,7 +39,7 @@ interface BoundShard extends Adopted {
 }
 
 /** Changes with what the keys hold: what another version has left is not read as this one's. */
-const layout = 2;
+const layout = 3;
 /** Rooms asked for in one call; a script takes some thousand arguments at most. */
 const headsPerCall = 1000;
 
@@ -46,6 +47,7 @@ const headsPerCall = 1000;
 const committed = script(committedText);
 const sweep = script(sweepText);
 const roster = script(rosterText);
+const leases = script(leasesText);
 
 function script(text: string): Script {
   return { text, sha: createHash('sha1').update(text).digest('hex') };
@@ -112,6 +114,11 @@ export class RedisScripts {
 
   async sweep(shard: number, args: readonly Argument[]): Promise<number> {
     return Number(await this.#run(sweep, [this.#shard(shard).heads], args));
+  }
+
+  /** Who flushes which shard. */
+  async leases(keys: readonly string[], args: readonly Argument[]): Promise<readonly unknown[]> {
+    return (await this.#run(leases, keys, args)) as unknown[];
   }
 
   /** Not of the log: who is in a room. */

@@ -9,9 +9,9 @@ import type { StoredEvent } from '../store/store.ts';
 import type { RedisConnection } from './redis-connection.ts';
 import type { RedisKeys, ShardKeys } from './redis-keys.ts';
 import type { RedisScripts } from './redis-scripts.ts';
-import type { Tail, TailBatch } from './tail.ts';
+import type { Leases, Tail, TailBatch } from './tail.ts';
 
-/** A lease that is not renewed passes on after this long. */
+/** The leases of a process that says nothing pass on after this long. */
 const leaseMs = 5000;
 /** Entries read at once; each may hold a whole batch of appends. */
 const entriesRead = 16;
@@ -22,10 +22,9 @@ const sweepCount = 200;
 /** Dead letters kept for a shard. */
 const deadLettersMax = 10_000;
 
-const renewText =
-  "if redis.call('GET', KEYS[1]) == ARGV[1] then return redis.call('PEXPIRE', KEYS[1], ARGV[2]) end return 0";
-const releaseText =
-  "if redis.call('GET', KEYS[1]) == ARGV[1] then return redis.call('DEL', KEYS[1]) end return 0";
+const releaseText = `for i = 2, #ARGV do
+  if redis.call('HGET', KEYS[1], ARGV[i]) == ARGV[1] then redis.call('HDEL', KEYS[1], ARGV[i]) end
+end`;
 
 export interface RedisTailParts {
   readonly connection: RedisConnection;
@@ -47,38 +46,28 @@ export class RedisTail implements Tail {
     this.shards = parts.keys.shards.length;
   }
 
-  async register(): Promise<number> {
+  async meet(wanted: readonly number[]): Promise<Leases> {
+    const { keys, scripts, owner } = this.#parts;
+    const args = [owner, leaseMs, ...wanted];
+    const [processes, mine, others] = await scripts.leases([keys.gateways, keys.leases], args);
+    const own = readShards(mine);
+    const taken = readShards(others);
+    const all = Array.from({ length: this.shards }, (_, shard) => shard);
+    return {
+      processes: Number(processes),
+      mine: own,
+      free: all.filter((shard) => !own.has(shard) && !taken.has(shard)),
+    };
+  }
+
+  async release(shards: readonly number[]): Promise<void> {
+    if (shards.length === 0) return;
     const { connection, keys, owner } = this.#parts;
-    const [seconds] = (await connection.call('TIME')) as [Buffer];
-    const now = Number(String(seconds)) * 1000;
-    await connection.call('ZADD', keys.gateways, now, owner);
-    await connection.call('ZREMRANGEBYSCORE', keys.gateways, '-inf', now - leaseMs);
-    return Number(await connection.call('ZCARD', keys.gateways));
+    await connection.call('EVAL', releaseText, 1, keys.leases, owner, ...shards);
   }
 
-  async unregister(): Promise<void> {
+  async leave(): Promise<void> {
     await this.#parts.connection.call('ZREM', this.#parts.keys.gateways, this.#parts.owner);
-  }
-
-  async claim(shard: number): Promise<boolean> {
-    const { connection, owner } = this.#parts;
-    const answer = await connection.call('SET', this.#keys(shard).lease, owner, 'NX', 'PX', leaseMs);
-    return answer !== null || (await this.renew(shard));
-  }
-
-  async free(shards: readonly number[]): Promise<readonly number[]> {
-    const { connection } = this.#parts;
-    const held = await Promise.all(shards.map((shard) => connection.call('EXISTS', this.#keys(shard).lease)));
-    return shards.filter((_, i) => Number(held[i]) === 0);
-  }
-
-  async renew(shard: number): Promise<boolean> {
-    const { connection, owner } = this.#parts;
-    return Number(await connection.call('EVAL', renewText, 1, this.#keys(shard).lease, owner, leaseMs)) === 1;
-  }
-
-  async release(shard: number): Promise<void> {
-    await this.#parts.connection.call('EVAL', releaseText, 1, this.#keys(shard).lease, this.#parts.owner);
   }
 
   async watch(shard: number, onWake: () => void): Promise<void> {
@@ -94,6 +83,11 @@ export class RedisTail implements Tail {
   /** Called for every message of a wake channel. */
   onWake(shard: number): void {
     this.#watchers.get(shard)?.();
+  }
+
+  async waiting(shards: readonly number[]): Promise<readonly number[]> {
+    const lengths = await this.#parts.connection.lengths(shards.map((shard) => this.#keys(shard).wal));
+    return shards.filter((_, i) => (lengths[i] ?? 0) > 0);
   }
 
   async read(shard: number, eventsMax: number): Promise<TailBatch | null> {
@@ -189,6 +183,11 @@ export class RedisTail implements Tail {
   #keys(shard: number): ShardKeys {
     return this.#parts.keys.shards[shard] as ShardKeys;
   }
+}
+
+function readShards(list: unknown): Set<number> {
+  const text = String(list);
+  return new Set(text === '' ? [] : text.split(',').map(Number));
 }
 
 /** Adds the events of one entry, each with the number of messages in its room up to it. */

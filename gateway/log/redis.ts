@@ -4,13 +4,14 @@
 
 import type { Timer } from '../../core/clock.ts';
 import type { Level } from '../../core/protocol/frames.ts';
-import type { Append, Head, Log, LogListener } from './log.ts';
+import type { Append, Head, Log, LogChanges, LogListener, LogPage } from './log.ts';
 import { ShardAppender } from './redis-append.ts';
+import { RedisChanges } from './redis-changes.ts';
 import { RedisChannels } from './redis-channels.ts';
 import { RedisHeads } from './redis-heads.ts';
 import type { RedisLogParts } from './redis-parts.ts';
-import { asUnavailable, Patience } from './redis-patience.ts';
-import { readAfter, readRecent } from './redis-recent.ts';
+import { orUnavailable, Patience } from './redis-patience.ts';
+import { readAfter, readBefore, readMembership, readOldest } from './redis-recent.ts';
 
 /** Between two looks whether Redis answers. */
 const probeMs = 2000;
@@ -80,9 +81,14 @@ export class RedisLog implements Log {
     this.#channels.unsubscribeUser(user);
   }
 
-  async readAfter(room: string, seq: number, limit: number): Promise<readonly Uint8Array[] | null> {
+  async readAfter(
+    room: string,
+    seq: number,
+    limit: number,
+    bytesMax: number,
+  ): Promise<readonly Uint8Array[] | null> {
     try {
-      return await readAfter(this.#parts, room, seq, limit);
+      return await readAfter(this.#parts, room, seq, limit, bytesMax);
     } catch (err) {
       // The store may be asked instead.
       this.#parts.logger.debug({ err, room }, 'the last events of a room could not be read');
@@ -90,12 +96,25 @@ export class RedisLog implements Log {
     }
   }
 
-  async recent(room: string): Promise<readonly Uint8Array[]> {
-    try {
-      return await readRecent(this.#parts, room);
-    } catch (error) {
-      throw asUnavailable(error);
-    }
+  readBefore(room: string, before: number | null, limit: number, bytesMax: number): Promise<LogPage> {
+    return orUnavailable(readBefore(this.#parts, room, before, limit, bytesMax));
+  }
+
+  readOldest(room: string): Promise<readonly Uint8Array[]> {
+    return orUnavailable(readOldest(this.#parts, room));
+  }
+
+  readMembership(room: string, seq: number): Promise<readonly Uint8Array[]> {
+    return orUnavailable(readMembership(this.#parts, room, seq));
+  }
+
+  changes(room: string): Promise<LogChanges | null> {
+    return orUnavailable(this.#openChanges(room));
+  }
+
+  async #openChanges(room: string): Promise<LogChanges | null> {
+    const [head] = await this.#heads.read([room]);
+    return head ? await RedisChanges.open(this.#parts, room, head) : null;
   }
 
   publishControl(payload: Uint8Array): void {
@@ -117,7 +136,11 @@ export class RedisLog implements Log {
 
   /** Called by the connection when messages may have been missed. */
   onResubscribed(): void {
-    for (let shard = 0; shard < this.#shards.length; shard++) void this.#compareHeads(shard);
+    for (let shard = 0; shard < this.#shards.length; shard++) {
+      void this.#compareHeads(shard);
+      // What has become of its wal meanwhile may have been told to nobody.
+      this.#parts.onWake(shard);
+    }
   }
 
   onReconnected(): void {

@@ -23,7 +23,7 @@ if aside then
   if oldMessages > messages then messages = oldMessages end
 end
 redis.call('HDEL', meta, 'miss:' .. room)
-redis.call('UNLINK', prefix .. 'recent:' .. room, prefix .. 'older:' .. room)
+redis.call('UNLINK', prefix .. 'recent:' .. room, prefix .. 'older:' .. room, prefix .. 'membership:' .. room)
 local frame = ARGV[10]
 if frame ~= '' then
   local time = redis.call('TIME')

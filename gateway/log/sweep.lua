@@ -15,7 +15,8 @@ for i, room in ipairs(names) do
     local _, seq, ts, committed = struct.unpack('>ddddd', found[i])
     if ts < before and committed >= seq then
       redis.call('HDEL', KEYS[1], room)
-      redis.call('UNLINK', ARGV[1] .. 'recent:' .. room, ARGV[1] .. 'older:' .. room)
+      local at = ARGV[1]
+      redis.call('UNLINK', at .. 'recent:' .. room, at .. 'older:' .. room, at .. 'membership:' .. room)
       swept = swept + 1
     end
   end

@@ -16,21 +16,29 @@ export interface TailBatch {
   readonly more: boolean;
 }
 
+/** Who flushes, as one process sees it. */
+export interface Leases {
+  /** Processes that live. */
+  readonly processes: number;
+  /** Shards that this one has the lease of. */
+  readonly mine: ReadonlySet<number>;
+  /** Shards that no living process has. */
+  readonly free: readonly number[];
+}
+
 export interface Tail {
   readonly shards: number;
-  /** Says that this process lives; answers how many do. */
-  register(): Promise<number>;
-  unregister(): Promise<void>;
-  /** Takes the lease of a shard where nobody holds it; answers whether this process has it. */
-  claim(shard: number): Promise<boolean>;
-  /** Those of these shards that nobody has the lease of. */
-  free(shards: readonly number[]): Promise<readonly number[]>;
-  /** Prolongs the lease; false where another process has it meanwhile. */
-  renew(shard: number): Promise<boolean>;
-  release(shard: number): Promise<void>;
+  /** Says that this process lives, which renews its leases, and takes those of these shards that nobody has. */
+  meet(wanted: readonly number[]): Promise<Leases>;
+  /** Gives leases of this process back. */
+  release(shards: readonly number[]): Promise<void>;
+  /** This process no longer counts. */
+  leave(): Promise<void>;
   /** `onWake` is called when a shard's wal is no longer empty; it may be missed. */
   watch(shard: number, onWake: () => void): Promise<void>;
   unwatch(shard: number): void;
+  /** Those of these shards whose wal is not empty. */
+  waiting(shards: readonly number[]): Promise<readonly number[]>;
   /** The front of the wal, whole entries of about `eventsMax` events; null where it is empty. */
   read(shard: number, eventsMax: number): Promise<TailBatch | null>;
   /**

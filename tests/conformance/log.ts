@@ -79,6 +79,12 @@ class Tried implements Append {
   }
 }
 
+/** An append that did not fail. */
+function settledOne(outcome: Outcome): { readonly seq: number } {
+  if (!('seq' in outcome)) throw new Error(outcome.code);
+  return outcome;
+}
+
 /** Keeps what a process hears. */
 class Ear implements LogListener {
   readonly batches: { room: string; bytes: Uint8Array; ends: readonly number[]; hex: string }[] = [];
@@ -523,7 +529,7 @@ export function logConformance(name: string, open: (count: number) => Promise<Op
           });
           await until(() => seq >= 0, 'the head');
           const { events } = await store.page(room, null, 0, 1000, Number.MAX_SAFE_INTEGER);
-          const known = (await log.readAfter(room, 0, 1000)) ?? events;
+          const known = (await log.readAfter(room, 0, 1000, 1e9)) ?? events;
           const last = known.at(-1);
           expect(last === undefined ? 0 : readSeq(last)).toBeGreaterThanOrEqual(seq);
         }
@@ -555,11 +561,81 @@ export function logConformance(name: string, open: (count: number) => Promise<Op
           [first + 4, 5],
           [first + 19, 5],
         ] as const) {
-          const read = await log.readAfter(room, after, limit);
+          const read = await log.readAfter(room, after, limit, 1e9);
           if (read === null) continue;
           const expected = events.slice(after - first + 1, after - first + 1 + limit);
           expect(read.map(hex)).toEqual(expected);
         }
+      });
+    });
+
+    describe('reading back', () => {
+      test('gives the newest below a seq in order, as much as was asked for, and tells where the store goes on', async () => {
+        const room = await makeRoom();
+        const tried = Array.from({ length: 40 }, (_, i) => append(room, { text: 'x'.repeat(i * 10) }));
+        await settled(tried);
+        const first = tried[0]!.seq;
+        const events = await stored(room, first + 39);
+        for (const [before, limit, bytesMax] of [
+          [null, 5, 1e9],
+          [null, 1000, 1e9],
+          [first + 20, 7, 1e9],
+          [first + 39, 1000, 500],
+          [first, 10, 1e9],
+        ] as const) {
+          const page = await log.readBefore(room, before, limit, bytesMax);
+          if (page === null) continue;
+          const seqs = page.events.map((bytes) => readSeq(bytes));
+          const end = (before ?? first + 40) - 1;
+          expect(seqs).toEqual(seqs.map((_, i) => end - seqs.length + 1 + i));
+          expect(page.events.map(hex)).toEqual(events.slice(end - first + 1 - seqs.length, end - first + 1));
+          expect(seqs.length).toBeLessThanOrEqual(limit);
+          const size = page.events.slice(1).reduce((sum, bytes) => sum + bytes.length, 0);
+          expect(size).toBeLessThanOrEqual(bytesMax);
+          const [oldest] = await log.readOldest(room);
+          if (page.isStart && seqs.length > 0) expect(seqs[0]).toBe(readSeq(oldest!));
+          if (!page.isStart)
+            expect(seqs.length === limit || size + page.events[0]!.length > bytesMax).toBe(true);
+        }
+      });
+
+      test('finds the edits, deletes and reactions of a message that stand far behind it', async () => {
+        const room = await makeRoom();
+        const { seq: target } = settledOne(await appendAndWait(room));
+        const { seq: other } = settledOne(await appendAndWait(room));
+        const between = Array.from({ length: 60 }, () => append(room, { text: 'x'.repeat(3000) }));
+        await settled(between);
+        const changes = await log.changes(room);
+        const frames = [
+          encode.encodeMessageEdited(room, 'ann', target, 'first'),
+          encode.encodeMessageEdited(room, 'ann', other, 'not meant'),
+          encode.encodeReaction(room, 'ann', target, '+', true),
+          encode.encodeReaction(room, 'bob', target, '+', true),
+          encode.encodeMessageEdited(room, 'ann', target, 'second'),
+          encode.encodeMessageDeleted(room, null, target),
+        ];
+        const tried = frames.map((bytes) => append(room, { bytes }));
+        await settled(tried);
+        const seqs = tried.map(({ seq }) => seq);
+        // A log that keeps none is one whose store has all; one that keeps some has the last word on each.
+        const opened = await log.changes(room);
+        expect(opened === null).toBe(changes === null);
+        if (opened === null) return;
+        const raw = await log.readAfter(room, target - 1, 1, 1e9);
+        if (raw !== null) {
+          const found = (await opened.of([target], target)) ?? [];
+          const last = found.map((bytes) => readSeq(bytes));
+          expect(last).toEqual([...last].sort((a, b) => a - b));
+          expect(last).toContain(seqs[4]!);
+          expect(last).toContain(seqs[5]!);
+          expect(last).not.toContain(seqs[1]!);
+          const reactions = (await opened.reactions(target, 'ann', '+', target)) ?? [];
+          expect(reactions.map((bytes) => readSeq(bytes))).toEqual([seqs[2]!]);
+        }
+        // Nothing that the store has already is given for what it answers.
+        const [head] = await log.heads([room]);
+        const waiting = (await opened.of([target], null)) ?? [];
+        expect(waiting.every((bytes) => readSeq(bytes) <= head!.seq)).toBe(true);
       });
     });
 
