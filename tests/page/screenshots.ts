@@ -63,6 +63,7 @@ await priya.getByRole('button', { name: 'Room details' }).click();
 await priya.getByRole('button', { name: 'Add a member' }).click();
 await priya.getByLabel('User id').fill(await userIdOf(maya));
 await priya.getByRole('button', { name: 'Add', exact: true }).click();
+await priya.getByRole('dialog').waitFor({ state: 'detached' });
 await talk(priya, 'New icons are in the shared folder', 'The dark palette needs another look');
 await open(priya, 'Launch week');
 

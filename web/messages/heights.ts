@@ -6,6 +6,8 @@ import type { Row } from './rows.ts';
 const guesses = { top: 96, day: 48, unread: 36, notices: 32 } as const;
 const messageGuess = { base: 40, line: 22, first: 24, reactions: 34, quote: 48 } as const;
 const lettersPerLine = 64;
+/** Less than what a browser tells apart: rows that are moved by an animation are measured with some noise. */
+const samePixels = 1 / 64;
 /** Of rows that are gone; what is left is measured again when it comes back. */
 const knownMax = 40_000;
 
@@ -22,7 +24,7 @@ export class Heights {
 
   /** Whether that differs from what was known or guessed. */
   set(key: string, height: number): boolean {
-    if (this.#known.get(key) === height) return false;
+    if (Math.abs((this.#known.get(key) ?? Number.NaN) - height) < samePixels) return false;
     if (this.#known.size >= knownMax) this.#known.clear();
     this.#known.set(key, height);
     return true;

@@ -128,10 +128,10 @@ export function MessageList({ entry, title, shown, ref, onLeave }: MessageListPr
         ref={view.scroller}
         data-scroller=""
         onScroll={view.onScroll}
-        className="relative h-full overflow-x-hidden overflow-y-auto overscroll-contain"
+        className="keeps-own-place relative h-full overflow-x-hidden overflow-y-auto overscroll-contain"
       >
         <div className="flex min-h-full flex-col justify-end">
-          <div className="scroll-spacer" style={{ height: view.before }} />
+          <div style={{ height: view.before }} />
           <ol ref={view.list} aria-label="Messages" onKeyDown={onKeyDown} className="pb-3">
             {drawn.map((row) => (
               <AnyRow
@@ -145,7 +145,7 @@ export function MessageList({ entry, title, shown, ref, onLeave }: MessageListPr
               />
             ))}
           </ol>
-          <div className="scroll-spacer" style={{ height: view.after }} />
+          <div style={{ height: view.after }} />
         </div>
       </div>
       <NewPill items={items} isAtEnd={isAtEnd} onClick={scrollToEnd} />

@@ -8,7 +8,7 @@ import { useOpenRoom } from './room-context.ts';
 
 export function DayRow({ ts, rowKey }: { readonly ts: number; readonly rowKey: string }) {
   return (
-    <li data-key={rowKey} className="scroll-spacer flex justify-center pt-4 pb-1">
+    <li data-key={rowKey} className="flex justify-center pt-4 pb-1">
       <span className="rounded-full bg-sunken px-3 py-1 text-xs font-semibold text-muted">
         {formatDay(ts, Date.now())}
       </span>
@@ -20,7 +20,7 @@ export function UnreadRow() {
   return (
     <li
       data-key="unread"
-      className="scroll-spacer flex items-center gap-3 px-6 pt-3 text-xs font-semibold text-accent before:h-px before:flex-1 before:bg-accent/40 after:h-px after:flex-1 after:bg-accent/40"
+      className="flex items-center gap-3 px-6 pt-3 text-xs font-semibold text-accent before:h-px before:flex-1 before:bg-accent/40 after:h-px after:flex-1 after:bg-accent/40"
     >
       New messages
     </li>
@@ -37,10 +37,7 @@ export const NoticesRow = memo(
     const { me } = useOpenRoom();
     const { name } = useChat();
     return (
-      <li
-        data-key={rowKey}
-        className="scroll-spacer px-6 pt-2 text-center text-sm text-muted [overflow-wrap:anywhere]"
-      >
+      <li data-key={rowKey} className="px-6 pt-2 text-center text-sm text-muted [overflow-wrap:anywhere]">
         {noticeText(notices, me, name)}
       </li>
     );
@@ -79,13 +76,13 @@ export function TopRow({ hasOlder, isEmpty, title }: TopRowProps) {
   const { isDirect } = useOpenRoom();
   if (hasOlder) {
     return (
-      <li data-key="top" className="scroll-spacer grid h-24 place-items-center text-sm text-muted">
+      <li data-key="top" className="grid h-24 place-items-center text-sm text-muted">
         <span role="status">{isEmpty ? 'Loading messages …' : 'Loading older messages …'}</span>
       </li>
     );
   }
   return (
-    <li data-key="top" className="scroll-spacer flex flex-col items-center gap-1 px-6 pt-10 pb-4 text-center">
+    <li data-key="top" className="flex flex-col items-center gap-1 px-6 pt-10 pb-4 text-center">
       <h3 className="text-xl font-bold tracking-tight [overflow-wrap:anywhere]">
         {isDirect ? title : `Welcome to ${title}`}
       </h3>

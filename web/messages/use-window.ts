@@ -1,8 +1,9 @@
-// The window of rows that is drawn, and the place of the reader. Who is at the end stays there while new rows come; who
-// reads further up keeps the row he reads where it is, whatever comes above or changes its height. Rows stand in the flow
-// between two spacers; only those near the viewport are drawn.
+// The window of rows that is drawn, and the place of the reader; used by message-list.tsx. The place is a row and how far
+// from it the viewport begins, or the end of the list. Only the reader moves it; after every change of rows or heights the
+// list is scrolled to it again, before anything is painted. The browser never keeps the place (overflow-anchor is none):
+// it does so late, and not at the very top. Rows stand in the flow between two spacers; only those near are drawn.
 
-import { type RefObject, useCallback, useEffect, useLayoutEffect, useMemo, useRef, useState } from 'react';
+import { type RefObject, useCallback, useLayoutEffect, useMemo, useRef, useState } from 'react';
 import { Heights, type Range, rangeOf, rowAt } from './heights.ts';
 import type { Row } from './rows.ts';
 
@@ -14,27 +15,38 @@ const overscan = 0.75;
 const jumpShare = 1 / 3;
 /** Further than this a jump is not animated. */
 const smoothViewports = 3;
+/** Less than this makes no other view: most scroll events change nothing. */
+const viewPixels = 48;
+/** Browsers round what is scrolled to; less than this is not worth a write, which would end an animation. */
+const roundingPixels = 0.5;
 
-/** The row that keeps its place, and where it is in what can be scrolled. */
-interface Anchor {
-  readonly key: string;
-  readonly at: number;
-}
-
-/** Most browsers keep the place by themselves, also in the middle of a scroll, but not at the very top. */
-const isKeptByBrowser = CSS.supports('overflow-anchor: auto');
-
-/** What of the list is looked at: so far below the beginning of this row, whatever comes above it. */
-interface View {
+interface Place {
+  readonly isAtEnd: boolean;
   readonly key: string | null;
+  /**
+   * What of that row stays: where it ends, as the first row that is seen loses its author's name when an older page comes,
+   * and what is read is below; where it begins, after a jump to it.
+   */
+  readonly edge: 'begin' | 'end';
+  /** How far below that edge the viewport begins. */
   readonly below: number;
   /** The same in pixels of the list as it was, for when the row is gone. */
   readonly top: number;
+}
+
+/** What the drawn range is chosen by: the place, a few pixels old at most. */
+interface View {
+  readonly place: Place;
   readonly height: number;
 }
 
-/** Less than this makes no other view: most scroll events change nothing. */
-const viewPixels = 48;
+/** The rows as they stand in the document, each at its offset. */
+interface Laid {
+  readonly rows: readonly Row[];
+  readonly offsets: Float64Array;
+}
+
+const start: Place = { isAtEnd: true, key: null, edge: 'end', below: 0, top: 0 };
 
 export interface Window {
   readonly scroller: RefObject<HTMLDivElement | null>;
@@ -57,120 +69,127 @@ export function useWindow(rows: readonly Row[]): Window {
   const [heights] = useState(() => new Heights());
   /** Grows when rows turned out to be of another height. */
   const [measured, setMeasured] = useState(0);
-  const [view, setView] = useState<View>({ key: null, below: 0, top: 0, height: 800 });
-  const [isAtEnd, setIsAtEnd] = useState(true);
-  const atEnd = useRef(true);
-  const anchor = useRef<Anchor | null>(null);
-  /** How large everything was when it was looked at last. */
-  const seenSize = useRef(0);
-  /** A row that is to be shown, and has not been measured where it is. */
-  const wanted = useRef<string | null>(null);
+  const [view, setView] = useState<View>({ place: start, height: 800 });
   // biome-ignore lint/correctness/useExhaustiveDependencies: heights are outside of React; `measured` stands for them.
   const offsets = useMemo(() => heights.offsets(rows), [heights, rows, measured]);
-  const total = offsets[rows.length] ?? 0;
-  const top = Math.max(0, isAtEnd ? total - view.height : topOf(view, rows, offsets));
-  const margin = view.height * overscan;
-  const range = rangeOf(offsets, top - margin, top + view.height + margin);
-  const latest = useRef({ rows, offsets });
-  latest.current = { rows, offsets };
+  const place = useRef(start);
+  /** Where the list was scrolled to, and could be at most, when it was looked at last. */
+  const seen = useRef({ top: 0, max: 0 });
+  const laid = useRef<Laid>({ rows, offsets });
+  const drawn = useRef(view);
+  /** On an animated way to the end. */
+  const isLeaving = useRef(false);
+
+  /** Takes over where the reader scrolled since, in the rows as they were then. */
+  const catchUp = useCallback((): void => {
+    const { current } = scroller;
+    if (!current) return;
+    const { scrollTop: top } = current;
+    const before = seen.current;
+    if (top === before.top) return;
+    seen.current = { ...before, top };
+    // Rows that became lower, or a viewport that became higher, push the list down: that was no scrolling.
+    if (top < before.top && top >= maxOf(current) - 1) return;
+    place.current = placeAt(laid.current, top, before.max - top < endPixels);
+    if (top < before.top || place.current.isAtEnd) isLeaving.current = false;
+  }, []);
+
+  /** Draws other rows where the place needs them. */
+  const show = useCallback((): void => {
+    const next = { place: place.current, height: scroller.current?.clientHeight ?? 0 };
+    if (!isSameView(drawn.current, next, laid.current)) setView(next);
+  }, []);
+
+  /** Every row stands where `laid` says: scrolls to the place. */
+  const settle = useCallback((): void => {
+    const { current } = scroller;
+    if (!current) return;
+    const max = maxOf(current);
+    const top = place.current.isAtEnd ? max : topOf(place.current, laid.current);
+    const isOff = Math.abs(top - current.scrollTop) > roundingPixels;
+    // Rounded here, as some browsers cut off the part of a pixel.
+    if (isOff) current.scrollTop = Math.round(top);
+    const hasMoved = isOff || max !== seen.current.max;
+    seen.current = { top: current.scrollTop, max };
+    if (max - seen.current.top < endPixels) place.current = { ...place.current, isAtEnd: true };
+    else if (isLeaving.current && hasMoved) current.scrollTo({ top: max, behavior: 'smooth' });
+    show();
+  }, [show]);
 
   const look = useCallback((): void => {
-    const { current } = scroller;
-    if (!current) return;
-    const { scrollTop, scrollHeight, clientHeight } = current;
-    const size = scrollHeight * 1e6 + clientHeight;
-    // Who is at the end stays there when the page itself changes: that was no scrolling.
-    if (atEnd.current && size !== seenSize.current) current.scrollTop = scrollHeight;
-    else atEnd.current = scrollHeight - scrollTop - clientHeight < endPixels;
-    seenSize.current = size;
-    anchor.current = findAnchor(latest.current, list.current, current.scrollTop);
-    setIsAtEnd(atEnd.current);
-    const next = viewAt(latest.current, current);
-    const { rows: all, offsets: places } = latest.current;
-    // Compared where the view is now: rows above it may have come since.
-    setView((before) =>
-      before.height === next.height && Math.abs(topOf(before, all, places) - next.top) < viewPixels
-        ? before
-        : next,
-    );
-  }, []);
+    catchUp();
+    show();
+  }, [catchUp, show]);
 
-  /** After the rows changed: puts the reader back to his place. */
-  const keepPlace = useCallback((): void => {
-    const { current } = scroller;
-    if (!current) return;
-    if (wanted.current !== null) {
-      const row = rowOf(wanted.current, list.current);
-      if (row) current.scrollTop = row.offsetTop - current.clientHeight * jumpShare;
-    } else if (atEnd.current) {
-      current.scrollTop = current.scrollHeight;
-    } else if (anchor.current && (!isKeptByBrowser || current.scrollTop === 0)) {
-      const row = rowOf(anchor.current.key, list.current);
-      const moved = row ? row.offsetTop - anchor.current.at : 0;
-      if (Math.abs(moved) >= 1) current.scrollTop += moved;
-    }
-    anchor.current = findAnchor(latest.current, list.current, current.scrollTop);
-  }, []);
-
-  // After every drawing: rows that are here are measured, and the place is kept before anything is painted.
+  // After every drawing: rows that are here are measured, drawn again if they were guessed wrong, and then in their place.
   useLayoutEffect(() => {
-    const { current } = list;
-    if (!current || !scroller.current) return;
-    heights.setWidth(current.clientWidth);
-    const differs = measure(current, heights);
-    keepPlace();
-    if (differs) setMeasured((count) => count + 1);
-    else if (wanted.current !== null && rowOf(wanted.current, current)) wanted.current = null;
+    drawn.current = view;
+    if (!scroller.current || !list.current) return;
+    catchUp();
+    if (measure(list.current, heights)) {
+      seen.current = { ...seen.current, top: scroller.current.scrollTop };
+      setMeasured((count) => count + 1);
+      return;
+    }
+    laid.current = { rows, offsets };
+    settle();
   });
 
-  // biome-ignore lint/correctness/useExhaustiveDependencies: where the browser kept the place it may not tell by a scroll.
-  useEffect(() => {
-    const frame = requestAnimationFrame(look);
-    return () => cancelAnimationFrame(frame);
-  }, [rows, look]);
-
   useLayoutEffect(() => {
-    const { current } = scroller;
-    if (!current || !list.current) return;
-    const observer = new ResizeObserver((entries) => {
-      if (atEnd.current) keepPlace();
-      // The list grows by our own doing, and where that moves the reader a scroll event follows.
-      if (entries.some(({ target }) => target === current)) look();
+    if (!scroller.current || !list.current) return;
+    // Rows change by themselves as well, as with a name that comes late.
+    const observer = new ResizeObserver(() => {
+      if (!list.current) return;
+      catchUp();
+      if (measure(list.current, heights)) {
+        laid.current = { rows: laid.current.rows, offsets: heights.offsets(laid.current.rows) };
+        setMeasured((count) => count + 1);
+      }
+      settle();
     });
-    observer.observe(current);
+    observer.observe(scroller.current);
     observer.observe(list.current);
-    look();
     return () => observer.disconnect();
-  }, [keepPlace, look]);
+  }, [heights, catchUp, settle]);
+
+  const goTo = useCallback((next: Place): void => {
+    const { current } = scroller;
+    if (!current) return;
+    isLeaving.current = false;
+    seen.current = { ...seen.current, top: current.scrollTop };
+    place.current = next;
+    setView({ place: next, height: current.clientHeight });
+  }, []);
 
   const scrollToEnd = useCallback((): void => {
     const { current } = scroller;
     if (!current) return;
-    const left = current.scrollHeight - current.scrollTop - current.clientHeight;
-    if (left < smoothViewports * current.clientHeight) {
-      current.scrollTo({ top: current.scrollHeight, behavior: 'smooth' });
+    const max = maxOf(current);
+    const isFar = max - current.scrollTop >= smoothViewports * current.clientHeight;
+    if (isFar || matchMedia('(prefers-reduced-motion: reduce)').matches) {
+      goTo({ ...place.current, isAtEnd: true });
       return;
     }
-    atEnd.current = true;
-    setIsAtEnd(true);
-  }, []);
+    isLeaving.current = true;
+    current.scrollTo({ top: max, behavior: 'smooth' });
+  }, [goTo]);
 
-  const scrollToRow = useCallback((key: string): boolean => {
-    const { rows: all, offsets: places } = latest.current;
-    const index = all.findIndex((row) => row.key === key);
-    const { current } = scroller;
-    if (index < 0 || !current) return false;
-    wanted.current = key;
-    atEnd.current = false;
-    setIsAtEnd(false);
-    const { clientHeight: height } = current;
-    const below = -height * jumpShare;
-    setView({ key, below, top: (places[index] ?? 0) + below, height });
-    // Drawn already: nothing else would move it.
-    setMeasured((count) => count + 1);
-    return true;
-  }, []);
+  const scrollToRow = useCallback(
+    (key: string): boolean => {
+      const { current } = scroller;
+      if (!current || !rows.some((row) => row.key === key)) return false;
+      const below = -current.clientHeight * jumpShare;
+      goTo({ isAtEnd: false, key, edge: 'begin', below, top: current.scrollTop });
+      return true;
+    },
+    [rows, goTo],
+  );
 
+  const total = offsets[rows.length] ?? 0;
+  const { isAtEnd } = view.place;
+  const top = Math.max(0, isAtEnd ? total - view.height : topOf(view.place, { rows, offsets }));
+  const margin = view.height * overscan;
+  const range = rangeOf(offsets, top - margin, top + view.height + margin);
   return {
     scroller,
     list,
@@ -185,47 +204,42 @@ export function useWindow(rows: readonly Row[]): Window {
   };
 }
 
-interface Laid {
-  readonly rows: readonly Row[];
-  readonly offsets: Float64Array;
+function maxOf({ scrollHeight, clientHeight }: HTMLElement): number {
+  return Math.max(0, scrollHeight - clientHeight);
 }
 
-function viewAt({ rows, offsets }: Laid, { scrollTop: top, clientHeight: height }: HTMLElement): View {
-  const index = firstMessage(rows, rowAt(offsets, top));
-  return { key: rows[index]?.key ?? null, below: top - (offsets[index] ?? 0), top, height };
+function placeAt({ rows, offsets }: Laid, top: number, isAtEnd: boolean): Place {
+  const index = nearestMessage(rows, rowAt(offsets, top));
+  return { isAtEnd, key: rows[index]?.key ?? null, edge: 'end', below: top - (offsets[index + 1] ?? 0), top };
 }
 
-/** Where that view is in the list as it is now. */
-function topOf({ key, below, top }: View, rows: readonly Row[], offsets: Float64Array): number {
+/** Where that place is in the list as it is now. */
+function topOf({ key, edge, below, top }: Place, { rows, offsets }: Laid): number {
   const index = key === null ? -1 : rows.findIndex((row) => row.key === key);
-  return index < 0 ? Math.min(top, offsets[rows.length] ?? 0) : (offsets[index] ?? 0) + below;
+  if (index < 0) return Math.min(top, offsets[rows.length] ?? 0);
+  return (offsets[edge === 'end' ? index + 1 : index] ?? 0) + below;
 }
 
-/** From this row on: days and notices change their places when older pages come. */
-function firstMessage(rows: readonly Row[], from: number): number {
+function isSameView(a: View, b: View, laid: Laid): boolean {
+  if (a.height !== b.height || a.place.isAtEnd !== b.place.isAtEnd) return false;
+  return b.place.isAtEnd || Math.abs(topOf(a.place, laid) - topOf(b.place, laid)) < viewPixels;
+}
+
+/** From this row on, else before it: days and notices become others when older pages come. */
+function nearestMessage(rows: readonly Row[], from: number): number {
   for (let index = from; index < rows.length; index++) if (rows[index]?.kind === 'message') return index;
+  for (let index = from; index >= 0; index--) if (rows[index]?.kind === 'message') return index;
   return from;
 }
 
 /** Whether any row is of another height than it was thought to be. */
 function measure(list: HTMLElement, heights: Heights): boolean {
   let differs = false;
+  heights.setWidth(list.clientWidth);
   for (const row of list.children) {
     const { key } = (row as HTMLElement).dataset;
-    if (key !== undefined) differs = heights.set(key, (row as HTMLElement).offsetHeight) || differs;
+    // Not offsetHeight, which is rounded: over many rows that adds up to pixels.
+    if (key !== undefined) differs = heights.set(key, row.getBoundingClientRect().height) || differs;
   }
   return differs;
-}
-
-/** The first message that is seen, where it is drawn. */
-function findAnchor({ rows, offsets }: Laid, list: HTMLElement | null, scrollTop: number): Anchor | null {
-  const key = rows[firstMessage(rows, rowAt(offsets, scrollTop))]?.key;
-  const drawn = key === undefined ? null : rowOf(key, list);
-  return drawn && key !== undefined ? { key, at: drawn.offsetTop } : null;
-}
-
-function rowOf(key: string, list: HTMLElement | null): HTMLElement | null {
-  for (const row of list?.children ?? [])
-    if ((row as HTMLElement).dataset.key === key) return row as HTMLElement;
-  return null;
 }
