@@ -130,7 +130,8 @@ async function open(job: OpenJob): Promise<Parts> {
     connection,
     keys,
     scripts,
-    owner: 'bench',
+    random,
+    server: 'bench',
     dedupeSeconds: 300,
     recentTtlSeconds: 300,
   });

@@ -102,6 +102,27 @@ describe('subscribing', () => {
     expect(ann.seqs('room')).toEqual(range(1, 8));
   });
 
+  test('with such a cursor while nothing can be read is UNAVAILABLE in the end, and works when it can', async () => {
+    const chat = await startProcess({
+      wrapLog: (log, clock, random) =>
+        makeLossy(log, clock, random, () => ({ lose: 1, double: 0, lateMs: 0 })),
+    });
+    await chat.makeRoom('room', ['ann', 'bob']);
+    await (await chat.connect('ann')).ask('subscribe', 'room', null, null);
+    append(chat, text());
+    await chat.clock.settle();
+    chat.simulated.decide = (method) => (method === 'page' ? { fails: true } : null);
+    const bob = await chat.connect('bob');
+    bob.send(request('subscribe', 1, 'room', 1, 1));
+    await chat.clock.advance(4000);
+    expect(bob.all).toHaveLength(1);
+    await chat.clock.advance(2000);
+    expect(bob.all.at(-1)!.slice(0, 3)).toEqual([33, 1, 'UNAVAILABLE']);
+    chat.simulated.decide = () => null;
+    await chat.clock.advance(1000);
+    expect((await bob.ask('subscribe', 'room', 1, 1)).slice(2)).toEqual([1, 1, false]);
+  });
+
   test('by join_room gives the answer first, then every event after its head', async () => {
     const chat = await startProcess();
     await chat.makeRoom('room', ['ann'], { public: true });

@@ -2,7 +2,7 @@
 // log in Redis, and a flusher between them. Called by main.ts, the only other file that names implementations.
 
 import type { Clock, Random } from '../core/clock.ts';
-import type { Config } from './config.ts';
+import { type Config, logBoundWarnings } from './config.ts';
 import { Flusher } from './flusher.ts';
 import type { Log } from './log/log.ts';
 import { MemoryLog } from './log/memory.ts';
@@ -104,7 +104,8 @@ async function openCluster(parts: BackendParts, redisUrl: string): Promise<Backe
   const keys = new RedisKeys(config.keyPrefix, config.logShards);
   const connection = await RedisConnection.open(redisUrl, random, logger, keys.sync);
   const { store, isOpen } = guardStore(await openPostgres(parts, false), logger);
-  for (const warning of connection.facts.warnings) logger.warn(warning);
+  const { warnings, memoryMax } = connection.facts;
+  for (const warning of [...warnings, ...logBoundWarnings(config, memoryMax)]) logger.warn(warning);
   await checkShards(connection, keys, config.logShards);
   await checkAlone(connection, keys, await lastAlone(poolOptions(config)));
   const scripts = new RedisScripts(connection, keys, random);
@@ -112,7 +113,8 @@ async function openCluster(parts: BackendParts, redisUrl: string): Promise<Backe
     connection,
     keys,
     scripts,
-    owner: config.serverId,
+    random,
+    server: config.serverId,
     dedupeSeconds: config.dedupeSeconds,
     recentTtlSeconds: config.recentTtlSeconds,
   });
@@ -137,7 +139,7 @@ async function openCluster(parts: BackendParts, redisUrl: string): Promise<Backe
     onWake: (shard) => tail.onWake(shard),
   });
   connection.observe(log);
-  await connection.subscribe(keys.controlChannel);
+  await orStartError(keys.controlChannel, connection.subscribe(keys.controlChannel));
   const roster = new RedisRoster({
     connection,
     keys,
@@ -177,17 +179,37 @@ async function openCluster(parts: BackendParts, redisUrl: string): Promise<Backe
 
 /** The number of shards is kept in the log: with another one rooms would be looked for where they are not. */
 async function checkShards(connection: RedisConnection, keys: RedisKeys, shards: number): Promise<void> {
-  await connection.call('SET', keys.shardCount, shards, 'NX');
-  const kept = Number(String(await connection.call('GET', keys.shardCount)));
-  if (kept !== shards) throw new StoreStartError(`LOG_SHARDS is ${shards}, but the log in Redis has ${kept}`);
+  const kept = await keepFirst(connection, keys.shardCount, String(shards));
+  if (kept === String(shards)) return;
+  throw new StoreStartError(`LOG_SHARDS is ${shards}, but the log in Redis has ${kept}`);
 }
 
 /** A log that was begun before a process wrote the database without it would give that one's numbers again. */
 async function checkAlone(connection: RedisConnection, keys: RedisKeys, alone: string): Promise<void> {
-  await connection.call('SET', keys.writtenAlone, alone, 'NX');
-  const kept = String(await connection.call('GET', keys.writtenAlone));
-  if (kept === alone) return;
+  if ((await keepFirst(connection, keys.writtenAlone, alone)) === alone) return;
   throw new StoreStartError(
     'REDIS_URL: a process without it has written the database since this log was begun: remove its keys, as after a restore',
   );
+}
+
+/**
+ * What the key holds: `value`, where it held nothing. It is read first, as a Redis that is full takes no writes, and who
+ * is to empty it must be able to start.
+ */
+async function keepFirst(connection: RedisConnection, key: string, value: string): Promise<string> {
+  const read = () => orStartError(key, connection.call('GET', key));
+  const kept = await read();
+  if (kept !== null) return String(kept);
+  await orStartError(key, connection.call('SET', key, value, 'NX'));
+  return String(await read());
+}
+
+/** What Redis refuses at the start is for the operator: one line. */
+async function orStartError<T>(name: string, answer: Promise<T>): Promise<T> {
+  try {
+    return await answer;
+  } catch (error) {
+    const [reason] = (error as Error).message.split('\n');
+    throw new StoreStartError(`REDIS_URL: ${name} cannot be used: ${reason}`);
+  }
 }

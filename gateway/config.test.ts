@@ -1,5 +1,13 @@
 import { describe, expect, test } from 'bun:test';
-import { ConfigError, configWarnings, helpText, loadConfig, printConfig, settingGroups } from './config.ts';
+import {
+  ConfigError,
+  configWarnings,
+  helpText,
+  loadConfig,
+  logBoundWarnings,
+  printConfig,
+  settingGroups,
+} from './config.ts';
 
 /** The message of the ConfigError that these variables cause. */
 function refusal(env: Record<string, string>): string {
@@ -203,5 +211,11 @@ describe('texts', () => {
     const urls = { REDIS_URL: 'redis://localhost', DATABASE_URL: 'postgres://localhost/parley' };
     expect(configWarnings(loadConfig(urls))[0]).toContain('JWT_SECRET');
     expect(configWarnings(loadConfig({ MAX_CONNECTIONS: '9999999' }))[0]).toContain('MAX_CONNECTIONS');
+    const bounds = loadConfig({ LOG_SHARDS: '4', WAL_MAX_BYTES: String(2 ** 20) });
+    expect(logBoundWarnings(bounds, 2 ** 22 - 1)[0]).toContain(
+      'WAL_MAX_BYTES is 1048576 for each of 4 shards',
+    );
+    expect(logBoundWarnings(bounds, 2 ** 22)).toEqual([]);
+    expect(logBoundWarnings(bounds, 0)).toEqual([]);
   });
 });

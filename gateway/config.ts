@@ -168,7 +168,7 @@ const keeping = {
     mebibyte,
     maxInteger,
     1024 * mebibyte,
-    'Bytes of events in one shard of the log that the store does not have yet; beyond it sends get UNAVAILABLE.',
+    'Bytes of events in one of LOG_SHARDS shards that the store does not have yet; beyond it sends get UNAVAILABLE.',
   ),
   recentBytes: integer(
     'RECENT_BYTES',
@@ -537,6 +537,14 @@ export function configWarnings(config: Config): string[] {
     );
   }
   return warnings;
+}
+
+/** As above, of what the log may hold. `memoryMax`: bytes that Redis may use, all masters together; 0: it has no bound. */
+export function logBoundWarnings({ logShards, walMaxBytes }: Config, memoryMax: number): string[] {
+  if (memoryMax === 0 || logShards * walMaxBytes <= memoryMax) return [];
+  return [
+    `WAL_MAX_BYTES is ${walMaxBytes} for each of ${logShards} shards, but maxmemory of Redis is ${memoryMax}: with the store away Redis may be full first, and then takes no write of anybody`,
+  ];
 }
 
 /** The text of `--help`. */

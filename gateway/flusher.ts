@@ -82,6 +82,8 @@ export class Flusher {
   readonly #timers: Timer[] = [];
   /** The last shard that was looked at. */
   #looked = noShard;
+  /** Others of the same name, at the last look. */
+  #namesakes = 0;
   #isStopped = false;
   #isBalancing = false;
   #fault: string | null = null;
@@ -117,12 +119,13 @@ export class Flusher {
     this.#isBalancing = true;
     const { tail, logger } = this.#parts;
     try {
-      const { processes, mine, free } = await tail.meet([]);
+      const { processes, mine, free, namesakes } = await tail.meet([]);
+      this.#noteNamesakes(namesakes);
       const share = Math.ceil(tail.shards / processes);
       for (const shard of this.#owned) if (!mine.has(shard)) this.#disown(shard);
       const surplus = [...this.#owned].filter((shard) => !this.#isKept(shard)).slice(0, this.#above(share));
       for (const shard of surplus) this.#disown(shard);
-      // An earlier process of this name may have left some.
+      // A claim whose answer was lost has taken some.
       const left = [...mine].filter((shard) => !this.#owned.has(shard) && !surplus.includes(shard));
       const fair = this.#choose([...left, ...free], share);
       const forsaken = this.#forsaken(free).filter((shard) => !fair.includes(shard));
@@ -133,6 +136,14 @@ export class Flusher {
     } finally {
       this.#isBalancing = false;
     }
+  }
+
+  /** Nothing is lost by it, but each would take the other's users for its own. */
+  #noteNamesakes(namesakes: number): void {
+    if (namesakes > 0 && this.#namesakes === 0) {
+      this.#parts.logger.error({ namesakes }, 'SERVER_ID: another process that lives has the same one');
+    }
+    this.#namesakes = namesakes;
   }
 
   #above(share: number): number {
@@ -251,6 +262,9 @@ export class Flusher {
     const batches: TailBatch[] = [];
     let events = 0;
     for (const shard of [...lane.dirty]) {
+      if (!lane.dirty.delete(shard)) continue;
+      // Behind the others: one that alone fills every batch would leave them no place.
+      lane.dirty.add(shard);
       const batch = await tail.read(shard, batchEventsMax - events);
       if (batch === null) {
         lane.dirty.delete(shard);

@@ -2,6 +2,7 @@
 // keep it consistent; hub.ts feeds it events, handlers read it. Who is in it is kept by room-members.ts, who waits for an
 // event by head-waiters.ts.
 
+import type { Clock } from '../core/clock.ts';
 import { PackedList } from '../core/packed-list.ts';
 import type { RoomEvent } from '../core/protocol/events.ts';
 import { eventOps } from '../core/protocol/ops.ts';
@@ -57,8 +58,9 @@ export class HubRoom {
     return this.#members.withKnown(ids);
   }
 
-  waitFor(seq: number): Promise<void> {
-    return this.#waiters.waitFor(seq);
+  /** Settles when the event is here, or the room ends: true; or when the time is over: false. */
+  waitFor(seq: number, clock: Clock, ms: number): Promise<boolean> {
+    return this.#waiters.waitFor(seq, clock, ms);
   }
 
   /** Lets those go on whose event is here, or all of them. */

@@ -294,6 +294,42 @@ describe('holes', () => {
     expect(bob.all.find(([op, rid]) => op === 32 && rid === 1)).toEqual([32, 1, 'room', 1, 1]);
   });
 
+  test('of events that are stored nowhere are passed over, once all before them is known to be committed', async () => {
+    let head = { epoch: 1, seq: 0, messages: 0, committed: 0 };
+    const chat = await startProcess({
+      wrapLog: (log) => replaceIn(log, { heads: async () => [head] }),
+    });
+    await chat.makeRoom('room', ['ann']);
+    const ann = await chat.connect('ann');
+    await ann.ask('subscribe', 'room', null, null);
+    // As with many processes: of 1 to 5 the store has 2 and 4, and refuses the others.
+    const stored = [text('room'), text('room')];
+    for (const [i, seq] of [2, 4].entries()) stamp(stored[i]!, 0, seq, 1_780_000_000_000);
+    await chat.store.commit(stored.map((bytes, i) => ({ bytes, number: i + 1 })));
+    head = { ...head, seq: 5 };
+    chat.hub.onHead('room', head);
+    await chat.clock.advance(2000);
+    expect(ann.seqs('room')).toEqual([]);
+    head = { ...head, committed: 2 };
+    await chat.clock.advance(1000);
+    expect(ann.seqs('room')).toEqual([2]);
+    head = { ...head, committed: 4 };
+    await chat.clock.advance(1000);
+    expect([ann.seqs('room'), chat.hub.active('room')!.head]).toEqual([[2, 4], 4]);
+    // Whoever has heard the last one elsewhere does not wait for it.
+    ann.send(request('subscribe', 1, 'room', 1, 5));
+    head = { ...head, committed: 5 };
+    await chat.clock.advance(1000);
+    expect(ann.all.find(([op, rid]) => op === 32 && rid === 1)).toEqual([32, 1, 1, 5, false]);
+    expect(chat.hub.active('room')).toMatchObject({ head: 5, isFilling: false });
+    // What follows is published as ever.
+    const next = text('room');
+    stamp(next, 0, 6, 1_780_000_000_000);
+    chat.hub.onEvents('room', next, [next.length]);
+    await chat.clock.settle();
+    expect(ann.seqs('room')).toEqual([2, 4, 6]);
+  });
+
   test('before a new epoch are shown first, and the jump itself is none', async () => {
     const chat = await startProcess();
     await chat.makeRoom('room', ['ann']);

@@ -18,7 +18,7 @@ import type { CacheCounts, Metrics } from './metrics.ts';
 import { presentLogged, presentStored, readPresent, untilWhole } from './present.ts';
 import type { PlacedEvent } from './ring.ts';
 import type { Socket } from './socket.ts';
-import type { Store } from './store/store.ts';
+import { type Store, StoreUnavailable } from './store/store.ts';
 import { ephemeralTopic, roomTopic } from './topics.ts';
 
 /** A room without sockets stays warm this long. */
@@ -36,6 +36,8 @@ const fillRetryMs = 500;
 
 /** An event that was appended here and is not heard after this long is read instead. */
 const reachMs = 100;
+/** An event is waited for at most so long; then whoever waits is told UNAVAILABLE. */
+const reachMsMax = 5000;
 
 export interface HubLimits {
   /** Of rooms with at most so many members all ids may be asked for. */
@@ -222,21 +224,29 @@ export class Hub implements LogListener {
     return memberIds;
   }
 
-  /** Settles once the event is published here: what was appended may still be on its way. */
-  reached(room: HubRoom, seq: number): Promise<void> {
-    if (room.head >= seq || this.#rooms.get(room.id) !== room) return Promise.resolve();
+  /**
+   * Settles once the event is published here: what was appended may still be on its way. Rejects with StoreUnavailable
+   * where it does not come in time.
+   */
+  async reached(room: HubRoom, seq: number): Promise<void> {
+    if (room.head >= seq || this.#rooms.get(room.id) !== room) return;
     this.clock.after(reachMs, () => this.#fillTo(room, seq));
-    return room.waitFor(seq);
+    await this.#waitFor(room, seq);
+  }
+
+  async #waitFor(room: HubRoom, seq: number): Promise<void> {
+    if (await room.waitFor(seq, this.clock, reachMsMax)) return;
+    throw new StoreUnavailable('an event of the log could not be read in time');
   }
 
   /**
    * A client says that it has seen more of the room than was published here, as it may have on another process: settles
-   * once all that the log has by now is published here too. Rejects with StoreUnavailable.
+   * once all that the log has by now is published here too. Rejects with StoreUnavailable, also where that takes too long.
    */
   async catchUp(room: HubRoom): Promise<void> {
     const [head] = await this.#log.heads([room.id]);
     if (head === undefined || head.seq <= room.head || this.#rooms.get(room.id) !== room) return;
-    const reached = room.waitFor(head.seq);
+    const reached = this.#waitFor(room, head.seq);
     this.#fillTo(room, head.seq);
     await reached;
   }
@@ -418,20 +428,44 @@ export class Hub implements LogListener {
   async #fill(room: HubRoom): Promise<void> {
     while (this.#rooms.get(room.id) === room && room.head < room.wanted) {
       try {
-        const head = room.head;
-        const events = await this.#readFrom(room.id, head);
-        for (const { seq, bytes } of events) {
-          if (seq === room.head + 1 || (seq > room.head && readOp(bytes) === eventOps.epoch_started)) {
-            this.#accept(room, bytes, [bytes.length]);
-          }
-        }
-        if (room.head === head) throw new Error('the events after the head are not there');
+        const { head } = room;
+        this.#acceptNext(room, await this.#readFrom(room.id, head));
+        if (room.head === head) await this.#passEmpty(room, head);
       } catch (error) {
         this.onReadFailed(room, error);
         await new Promise<void>((resolve) => this.clock.after(fillRetryMs, resolve));
       }
     }
     room.isFilling = false;
+  }
+
+  /** Publishes what follows on the head, up to the first hole. */
+  #acceptNext(room: HubRoom, events: readonly PlacedEvent[]): void {
+    for (const { seq, bytes } of events) {
+      if (seq <= room.head) continue;
+      if (seq !== room.head + 1 && readOp(bytes) !== eventOps.epoch_started) return;
+      this.#accept(room, bytes, [bytes.length]);
+    }
+  }
+
+  /**
+   * What was committed is in what is read afterwards, or stored nowhere: refused by the store, or removed from it. Its
+   * place stays empty, and what comes after it must not wait for it.
+   */
+  async #passEmpty(room: HubRoom, head: number): Promise<void> {
+    const [known] = await this.#log.heads([room.id]);
+    const events = await this.#readFrom(room.id, head);
+    this.#acceptNext(room, events);
+    if (room.head !== head) return;
+    const next = events.find(({ seq }) => seq > head);
+    // Where a new epoch is all that is left, it has to be read: it is no end of this one.
+    const end = next?.seq ?? (known?.epoch === room.epoch ? Number.POSITIVE_INFINITY : head);
+    const last = Math.min(known?.committed ?? head, end - 1);
+    if (last <= head) throw new Error('the events after the head are not there');
+    this.#logger.warn({ room: room.id, first: head + 1, last }, 'events are stored nowhere; passed over');
+    room.head = last;
+    room.ring.clear();
+    room.settleWaiters();
   }
 
   /**

@@ -157,13 +157,20 @@ function wrapTail(tail: Tail, changes: Partial<Tail>): Tail {
   };
 }
 
+const isOfNames = (line: string) => line.includes('SERVER_ID');
+
 /** Owns what others own. */
 function greedy(tail: Tail): Tail {
   const all = Array.from({ length: tail.shards }, (_, shard) => shard);
   let isFirst = true;
   return wrapTail(tail, {
     async meet() {
-      const leases = { processes: 1, mine: new Set(isFirst ? [] : all), free: isFirst ? all : [] };
+      const leases = {
+        processes: 1,
+        mine: new Set(isFirst ? [] : all),
+        free: isFirst ? all : [],
+        namesakes: 0,
+      };
       isFirst = false;
       return leases;
     },
@@ -179,6 +186,7 @@ describe('leases', () => {
     const [first] = processes as [LogProcess];
     const owners = (await redis.ask('HVALS', first.keys.leases)) as string[];
     expect([owners.length, new Set(owners).size]).toEqual([shards, 3]);
+    expect(processes.flatMap(({ lines }) => lines.filter(isOfNames))).toEqual([]);
     const { keys } = first;
     const keyPrefix = keys.shardCount.split(':')[0]!;
     const fourth = await openLogProcess({ url: redis.url, store, keyPrefix, shards });
@@ -203,6 +211,82 @@ describe('leases', () => {
     await untilEmpty(survivor);
     await close();
   });
+});
+
+describe('two processes of one name', () => {
+  test('that live both have their fair share, and both say that it is a mistake', async () => {
+    const { processes, close } = await open(2, { server: 'twin' });
+    await until(() => processes.every(({ flusher }) => flusher.ownedShards === shards / 2), 'fair shares');
+    await until(() => processes.every(({ lines }) => lines.some(isOfNames)), 'both to say so');
+    const [{ keys }] = processes as [LogProcess];
+    const owners = (await redis.ask('HVALS', keys.leases)) as string[];
+    expect([owners.length, new Set(owners).size]).toEqual([shards, 2]);
+    await close();
+  });
+
+  test('of which one was killed are one: it has all shards with its first word, and says nothing', async () => {
+    const { processes, makeRoom, close, real } = await open(2, { server: 'twin', flushes: false });
+    const [dead, next] = processes as [LogProcess, LogProcess];
+    const all = Array.from({ length: shards }, (_, shard) => shard);
+    expect((await dead.tail.meet(all)).mine.size).toBe(shards);
+    dead.die();
+    const { processes: living, free, namesakes } = await next.tail.meet([]);
+    expect([living, free.length, namesakes]).toEqual([1, shards, 0]);
+    next.flusher.start();
+    const room = await makeRoom();
+    await send(next.log, new Sent(room));
+    await stored(real, room, 1);
+    expect(next.lines.filter(isOfNames)).toEqual([]);
+    processes.shift();
+    await close();
+  });
+});
+
+test('a shard that fills every batch leaves the others of its lane their turn', async () => {
+  const perBatch = 10;
+  const commits: string[][] = [];
+  const { processes, makeRoom, close, real, store } = await open(1, { flushes: false }, (inner) => ({
+    ...inner,
+    commit(events) {
+      commits.push([...new Set(events.map(({ bytes }) => decodeEvent(bytes).room))]);
+      return inner.commit(events);
+    },
+  }));
+  const [{ log, keys, tail }] = processes as [LogProcess];
+  // Lanes are even and odd shards.
+  const even: string[] = [];
+  while (new Set(even.map((room) => keys.shardOf(room))).size < 2) {
+    const room = await makeRoom();
+    if (keys.shardOf(room) % 2 === 0) even.push(room);
+  }
+  const [hot, cold] = [even[0]!, even.at(-1)!].sort((a, b) => keys.shardOf(a) - keys.shardOf(b)) as [
+    string,
+    string,
+  ];
+  for (let entry = 0; entry < 5; entry++) {
+    await send(log, ...Array.from({ length: perBatch }, () => new Sent(hot)));
+  }
+  await send(log, new Sent(cold));
+  const flusher = new Flusher({
+    tail,
+    log,
+    store,
+    clock,
+    // Shards are claimed, and so looked at, in their order: the hot one comes first.
+    random: { ...random, fraction: () => 0 },
+    logger: pino({ level: 'silent' }),
+    flushIntervalMs: 1,
+    batchEventsMax: perBatch,
+    onFlushed: () => {},
+    onParked: () => {},
+  });
+  flusher.start();
+  await stored(real, hot, 5 * perBatch);
+  await stored(real, cold, 1);
+  expect(commits[0]).toEqual([hot]);
+  expect(commits[1]).toContain(cold);
+  await flusher.stop();
+  await close();
 });
 
 test('a shard that nobody flushes is taken over while its dead owner still counts', async () => {

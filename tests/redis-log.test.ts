@@ -127,6 +127,49 @@ describe('one log of its own', () => {
     await close();
   });
 
+  test('a loss of Redis that an append finds out about casts doubt on the ids that it brings', async () => {
+    const { processes, store, close, makeRoom } = await openRooms(redis.url, 2, { shards: 1 });
+    const [first, second] = processes as [LogProcess, LogProcess];
+    await ageShards(redis, first.keys.shardCount.split(':')[0]!, 1);
+    const room = await makeRoom();
+    await second.log.open(room);
+    const append = async ({ log }: LogProcess, tried: Tried) => {
+      log.append(tried);
+      await until(() => tried.outcome !== null, 'the append');
+      return tried.outcome!;
+    };
+    const kept = new Tried(room, 4);
+    expect(await append(second, kept)).toMatchObject({ seq: 1, repeated: false });
+    await unlinkAll(redis, first.keys);
+    // The room has a head again before the other one knows of anything.
+    expect(await append(second, new Tried(room, 4))).toMatchObject({ repeated: false });
+    expect(await append(first, new Tried(room, 1, kept.id))).toMatchObject({ seq: 1, repeated: true });
+    const { events } = await store.page(room, null, null, 100, 1e6);
+    expect(events.map((bytes) => decodeEvent(bytes).op)).toEqual([64, 71, 64]);
+    await close();
+  });
+
+  test('numbers nothing twice where its heads are gone while what they counted is not stored', async () => {
+    const { processes, store, close, makeRoom } = await openRooms(redis.url, 2, { flushes: false });
+    const [{ log, keys, flusher }, other] = processes as [LogProcess, LogProcess];
+    const room = await makeRoom();
+    const before = [new Tried(room, 1), new Tried(room, 1), new Tried(room, 1)];
+    for (const each of before) log.append(each);
+    await until(() => before.every(({ outcome }) => outcome !== null), 'the appends');
+    expect(await other.log.open(room)).toMatchObject({ epoch: 1, seq: 3 });
+    await redis.ask('UNLINK', keys.shards[keys.shardOf(room)]!.heads);
+    const after = [new Tried(room, 4), new Tried(room, 4)];
+    log.append(after[0]!);
+    other.log.append(after[1]!);
+    flusher.start();
+    await until(() => after.every(({ outcome }) => outcome !== null), 'the appends after it');
+    for (const { outcome } of after) expect(outcome).toMatchObject({ level: 4, repeated: false });
+    const { events } = await store.page(room, null, null, 100, 1e6);
+    expect(events.map((bytes) => decodeEvent(bytes).op)).toEqual([64, 64, 64, 71, 64, 64]);
+    expect(await other.log.open(room)).toMatchObject({ epoch: 2 });
+    await close();
+  });
+
   test('with a clock that has gone back settles level 4 by what is stored alone', async () => {
     const { processes, close, makeRoom } = await openRooms(redis.url, 1, { flushes: false });
     const [{ log, flusher, keys, tail }] = processes as [LogProcess];
@@ -250,6 +293,17 @@ describe('one log of its own', () => {
     await close();
   });
 
+  test('keeps nothing of an append to a room that is not there', async () => {
+    const { processes, close } = await openRooms(redis.url, 1, { shards: 1 });
+    const [{ log, keys }] = processes as [LogProcess];
+    const tried = new Tried('nowhere', 1);
+    log.append(tried);
+    await until(() => tried.outcome !== null, 'the append');
+    expect(tried.outcome).toEqual({ code: 'UNAVAILABLE' });
+    expect(await redis.ask('HKEYS', keys.shards[0]!.meta)).not.toContain('miss:nowhere');
+    await close();
+  });
+
   test('goes on where it was, but not from what another version has left', async () => {
     const { processes, store, close, makeRoom } = await openRooms(redis.url, 1);
     const [first] = processes.splice(0) as [LogProcess];
@@ -303,6 +357,103 @@ describe('one log of its own', () => {
     ]);
     expect(store).toBeDefined();
     await close();
+  });
+});
+
+describe('the scripts that number events', () => {
+  const scriptsOn = async (server: RedisServer) =>
+    Number(/number_of_cached_scripts:(\d+)/.exec(String(await server.ask('INFO', 'memory')))?.[1]);
+  /** Of every shard of the test's. */
+  const roomsOfAll = Array.from({ length: 1000 }, (_, i) => `room-${i}`);
+
+  test.each([
+    ['one server', 1],
+    ['a cluster', 3],
+  ])('are as many for all shards and starts as for one: %s', async (_, servers) => {
+    const own = servers === 1 ? await startRedis({ fsync: 'off' }) : null;
+    const nodes = own === null ? cluster.nodes : [own];
+    const counts = () => Promise.all(nodes.map(scriptsOn));
+    const before = await counts();
+    const { processes, store, close } = await openLogs((own ?? cluster).url, 2, { shards: 64 });
+    for (const { log } of processes) await log.heads(roomsOfAll);
+    const { shardCount } = processes[0]!.keys;
+    const start = async () => {
+      const keyPrefix = shardCount.split(':')[0]!;
+      const one = await openLogProcess({ url: (own ?? cluster).url, store, keyPrefix, shards: 64 });
+      await one.log.heads(roomsOfAll);
+      await one.close();
+    };
+    await start();
+    const after = await counts();
+    // Four by each process that came when there were none, and those that run anywhere.
+    for (const [i, count] of after.entries()) expect(count - before[i]!).toBeLessThanOrEqual(16);
+    for (let i = 0; i < 3; i++) await start();
+    expect(await counts()).toEqual(after);
+    await close();
+    await own?.close();
+  });
+
+  test('are loaded again where the server has dropped them, and nothing is lost by it', async () => {
+    const own = await startRedis({ fsync: 'off' });
+    const { processes, close, makeRoom } = await openRooms(own.url, 2, { shards: 4 });
+    const room = await makeRoom();
+    for (let round = 0; round < 3; round++) {
+      for (const [i, { log }] of processes.entries()) {
+        await own.ask('SCRIPT', 'FLUSH');
+        const tried = new Tried(room, 1);
+        log.append(tried);
+        await until(() => tried.outcome !== null, 'the append');
+        expect(tried.outcome).toMatchObject({ seq: round * 2 + i + 1 });
+        await own.ask('SCRIPT', 'FLUSH');
+        expect((await log.heads([room, ...roomsOfAll]))[0]).toMatchObject({
+          epoch: 1,
+          seq: round * 2 + i + 1,
+        });
+      }
+    }
+    expect(await scriptsOn(own)).toBeLessThanOrEqual(16);
+    await close();
+    await own.close();
+  });
+
+  test('are never run where they came to a server that was started again meanwhile', async () => {
+    const own = await startRedis({ fsync: 'always' });
+    const { processes, close, makeRoom } = await openRooms(own.url, 2, { shards: 1 });
+    const [first, late] = processes as [LogProcess, LogProcess];
+    const room = await makeRoom();
+    const before = new Tried(room, 4);
+    first.log.append(before);
+    await until(() => before.outcome !== null, 'the append');
+    const { meta } = first.keys.shards[0]!;
+    const salt = String(await own.ask('HGET', meta, 'salt'));
+    const run = String(await own.ask('HGET', meta, 'run'));
+    await own.ask('SCRIPT', 'FLUSH');
+    const { connection } = late;
+    const call = connection.call.bind(connection);
+    // Between the question whose server it is and the texts that carry the answer.
+    connection.call = async (name, ...args) => {
+      if (name !== 'SCRIPT') return call(name, ...args);
+      connection.call = call;
+      await own.kill();
+      await own.start();
+      await until(() => connection.isReady, 'the connection');
+      return call(name, ...args);
+    };
+    await expect(late.log.heads([room])).rejects.toThrow();
+    // It has a text of the server before, and nobody was told of it.
+    expect(await scriptsOn(own)).toBeGreaterThan(0);
+    expect(String(await own.ask('HGET', meta, 'run'))).toBe(run);
+    expect(String(await own.ask('HGET', meta, 'salt'))).toBe(salt);
+    const after = await until(async () => {
+      const tried = new Tried(room, 4);
+      first.log.append(tried);
+      await until(() => tried.outcome !== null, 'an append to settle');
+      return 'seq' in tried.outcome! && tried.outcome;
+    }, 'appends to go on');
+    expect(after.seq).toBeGreaterThan(2 ** 26);
+    expect(String(await own.ask('HGET', meta, 'run'))).not.toBe(run);
+    await close();
+    await own.close();
   });
 });
 

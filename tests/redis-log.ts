@@ -9,8 +9,9 @@ import { RedisLog } from '../gateway/log/redis.ts';
 import { RedisConnection } from '../gateway/log/redis-connection.ts';
 import { RedisKeys } from '../gateway/log/redis-keys.ts';
 import type { RedisLogOptions } from '../gateway/log/redis-parts.ts';
-import { RedisScripts, validFor } from '../gateway/log/redis-scripts.ts';
+import { RedisScripts } from '../gateway/log/redis-scripts.ts';
 import { RedisTail } from '../gateway/log/redis-tail.ts';
+import { validFor } from '../gateway/log/redis-texts.ts';
 import { openPostgresStore } from '../gateway/store/postgres.ts';
 import type { Store } from '../gateway/store/store.ts';
 import type { RedisServer } from './redis.ts';
@@ -36,17 +37,18 @@ export interface LogProcessOptions {
   readonly store: Store;
   readonly keyPrefix: string;
   readonly shards?: number;
-  readonly owner?: string;
+  /** SERVER_ID. */
+  readonly server?: string;
   /** The flusher starts with the process, unless told otherwise. */
   readonly flushes?: boolean;
   readonly batchEventsMax?: number;
   readonly options?: Partial<RedisLogOptions>;
 }
 
-let owners = 0;
+let processes = 0;
 
 export async function openLogProcess(settings: LogProcessOptions): Promise<LogProcess> {
-  const { url, store, keyPrefix, shards = 8, owner = `process-${++owners}` } = settings;
+  const { url, store, keyPrefix, shards = 8, server = `process-${++processes}` } = settings;
   const lines: string[] = [];
   const logger = pino({ level: 'debug' }, { write: (line: string) => void lines.push(line) });
   const options = {
@@ -61,7 +63,15 @@ export async function openLogProcess(settings: LogProcessOptions): Promise<LogPr
   const keys = new RedisKeys(keyPrefix, shards);
   const scripts = new RedisScripts(connection, keys, random);
   const { dedupeSeconds } = options;
-  const tail = new RedisTail({ connection, keys, scripts, owner, dedupeSeconds, recentTtlSeconds: 300 });
+  const tail = new RedisTail({
+    connection,
+    keys,
+    scripts,
+    random,
+    server,
+    dedupeSeconds,
+    recentTtlSeconds: 300,
+  });
   const log = new RedisLog({
     connection,
     keys,

@@ -34,6 +34,8 @@ interface Head {
   readonly ts: number;
   readonly committed: number;
   readonly messages: number;
+  /** The last part of `older` that waits for a commit. */
+  readonly behind: number;
 }
 
 interface Entry {
@@ -44,7 +46,7 @@ interface Entry {
 }
 
 interface Placed {
-  readonly code: number;
+  readonly outcome: 'new' | 'repeated' | 'conflict';
   readonly seq: number;
   readonly ts: number;
 }
@@ -52,8 +54,44 @@ interface Placed {
 interface WalEntry {
   readonly id: string;
   readonly frames: Buffer;
-  readonly numbers: Buffer;
+  readonly groups: Buffer;
 }
+
+/** What a wal entry says of one room: how many of its frames, and the messages that the room had before them. */
+interface Group {
+  readonly frames: number;
+  readonly before: number;
+}
+
+const outcomes = new Map<number, Placed['outcome']>([
+  [207, 'new'],
+  [1, 'repeated'],
+  [2, 'conflict'],
+]);
+
+/** '>I8BI8' for each entry. */
+function readPlaced(packed: Buffer): Placed[] {
+  expect(packed.length % 17).toBe(0);
+  return Array.from({ length: packed.length / 17 }, (_, i) => ({
+    outcome: outcomes.get(packed.readUInt8(i * 17 + 8))!,
+    seq: Number(packed.readBigUInt64BE(i * 17)),
+    ts: Number(packed.readBigUInt64BE(i * 17 + 9)),
+  }));
+}
+
+/** '>I4I8' for each room. */
+function readGroups({ groups }: WalEntry): Group[] {
+  expect(groups.length % 12).toBe(0);
+  return Array.from({ length: groups.length / 12 }, (_, i) => ({
+    frames: groups.readUInt32BE(i * 12),
+    before: Number(groups.readBigUInt64BE(i * 12 + 4)),
+  }));
+}
+
+const bytesOf = (entries: readonly WalEntry[]) =>
+  entries.reduce((sum, { frames, groups }) => sum + frames.length + groups.length, 0);
+const eventsOf = (entries: readonly WalEntry[]) =>
+  entries.flatMap(readGroups).reduce((sum, { frames }) => sum + frames, 0);
 
 function message(room: string, { from = 'ann', id = freshId(), text = 'hello' } = {}): Entry {
   return { room, id, from, bytes: encode.encodeMessage(room, from, id, 'text', text, null) };
@@ -71,6 +109,7 @@ class Shard {
   readonly run: string;
   /** The one that the caller knows. */
   incarnation = 'first';
+  salt = 'salt-1';
   walBytesMax = 1e9;
   recentBytes = 32_768;
   dedupeSeconds = dedupeSeconds;
@@ -84,17 +123,16 @@ class Shard {
   }
 
   #eval(text: string, keys: readonly string[], args: readonly Argument[]): Promise<unknown> {
-    return redis.call(
-      'EVAL',
-      `local RUN, INCARNATION = '${this.run}', '${this.incarnation}'\n${text}`,
-      keys.length,
-      ...keys.map((name) => this.key(name)),
-      ...args,
-    );
+    return redis.call('EVAL', text, keys.length, ...keys.map((name) => this.key(name)), ...args);
+  }
+
+  #evalBound(text: string, keys: readonly string[], args: readonly Argument[]): Promise<unknown> {
+    const known = `local RUN, INCARNATION, SALT = '${this.run}', '${this.incarnation}', '${this.salt}'`;
+    return this.#eval(`${known}\n${text}`, keys, args);
   }
 
   async adopt(incarnation: string): Promise<{ since: number; incarnation: string; inherited: string }> {
-    const answer = await this.#eval(adoptText, ['heads', 'meta', 'heads-aside', 'wal'], [incarnation]);
+    const answer = await this.#evalBound(adoptText, ['heads', 'meta', 'heads-aside', 'wal'], [incarnation]);
     const [since, name, inherited] = (answer as Buffer[]).map(String);
     this.incarnation = name!;
     return { since: Number(since), incarnation: name!, inherited: inherited! };
@@ -106,7 +144,7 @@ class Shard {
   }
 
   appendRaw(entries: readonly Entry[], nonce = 'nonce'): Promise<unknown> {
-    return this.#eval(
+    return this.#evalBound(
       appendText,
       ['heads', 'meta', 'wal'],
       [
@@ -125,11 +163,9 @@ class Shard {
     const [status, , incarnation, packed] = (await this.appendRaw(entries)) as Buffer[];
     expect(String(status)).toBe('ok');
     expect(String(incarnation)).toBe((await this.meta('incarnation'))!);
-    return entries.map((_, i) => ({
-      code: packed!.readUInt8(i * 17),
-      seq: Number(packed!.readBigUInt64BE(i * 17 + 1)),
-      ts: Number(packed!.readBigUInt64BE(i * 17 + 9)),
-    }));
+    const placed = readPlaced(packed!);
+    expect(placed).toHaveLength(entries.length);
+    return placed;
   }
 
   async seed(
@@ -144,9 +180,9 @@ class Shard {
       frame = '' as Argument,
     } = {},
   ): Promise<string> {
-    const [status] = (await this.#eval(
+    const [status] = (await this.#evalBound(
       seedText,
-      ['heads', 'meta', 'wal', 'heads-aside'],
+      ['heads', 'meta', 'wal', 'heads-aside', `recent:${room}`, `older:${room}`, `membership:${room}`],
       [this.prefix, 'PUBLISH', room, nonce, incarnation, epoch, seq, ts, messages, frame],
     )) as Buffer[];
     return String(status);
@@ -168,23 +204,17 @@ class Shard {
   async head(room: string): Promise<Head | null> {
     const packed = (await redis.call('HGET', this.key('heads'), room)) as Buffer | null;
     if (packed === null) return null;
-    const [epoch, seq, ts, committed, messages] = [0, 8, 16, 24, 32].map((at) => packed.readDoubleBE(at)) as [
-      number,
-      number,
-      number,
-      number,
-      number,
-    ];
-    return { epoch, seq, ts, committed, messages };
+    expect(packed.length).toBe(48);
+    const at = (index: number) => packed.readDoubleBE(index * 8);
+    return { epoch: at(0), seq: at(1), ts: at(2), committed: at(3), messages: at(4), behind: at(5) };
   }
 
   async wal(): Promise<WalEntry[]> {
     const entries = (await redis.call('XRANGE', this.key('wal'), '-', '+')) as [Buffer, Buffer[]][];
-    return entries.map(([id, [, frames, , numbers]]) => ({
-      id: String(id),
-      frames: frames!,
-      numbers: numbers!,
-    }));
+    return entries.map(([id, [f, frames, g, groups]]) => {
+      expect([String(f), String(g)]).toEqual(['f', 'g']);
+      return { id: String(id), frames: frames!, groups: groups! };
+    });
   }
 
   /** The store has committed these entries of the wal. */
@@ -193,8 +223,6 @@ class Shard {
     committed: Readonly<Record<string, number>>,
     incarnation = 'first',
   ): Promise<number> {
-    const bytes = entries.reduce((sum, entry) => sum + entry.frames.length + entry.numbers.length, 0);
-    const events = entries.reduce((sum, entry) => sum + entry.numbers.length / 8, 0);
     return Number(
       await this.#eval(
         committedText,
@@ -205,8 +233,8 @@ class Shard {
           incarnation,
           entries[0]!.id,
           entries.at(-1)!.id,
-          bytes,
-          events,
+          bytesOf(entries),
+          eventsOf(entries),
           this.dedupeSeconds,
           ...Object.entries(committed).flat(),
         ],
@@ -230,10 +258,7 @@ class Shard {
   /** What the counters should say. */
   async counted(): Promise<{ bytes: number; events: number }> {
     const wal = await this.wal();
-    return {
-      bytes: wal.reduce((sum, { frames, numbers }) => sum + frames.length + numbers.length, 0),
-      events: wal.reduce((sum, { numbers }) => sum + numbers.length / 8, 0),
-    };
+    return { bytes: bytesOf(wal), events: eventsOf(wal) };
   }
 
   async buckets(): Promise<string[]> {
@@ -272,6 +297,40 @@ describe('adopt', () => {
     const aside = (await redis.call('HKEYS', shard.key('heads-aside'))) as Buffer[];
     expect(aside.map(String).sort()).toEqual(['a', 'b']);
     expect(await shard.tryAppend([message('a')])).toEqual(['invalid']);
+  });
+
+  test('begins a new time where the heads are gone and the wal has what they counted', async () => {
+    const shard = await Shard.withRooms('a');
+    await shard.append(message('a'));
+    await redis.call('UNLINK', shard.key('heads'));
+    const [entry] = await shard.wal();
+    expect(await shard.tryAppend([message('a')])).toEqual(['missing', 'a', 'nonce']);
+    // The store would give the numbers that the wal has.
+    expect(await shard.seed('a')).toBe('invalid');
+    expect(await shard.head('a')).toBeNull();
+    expect(await shard.adopt('second')).toMatchObject({ incarnation: 'second', inherited: entry!.id });
+    const frame = encode.encodeEpochStarted('a', 2);
+    expect(await shard.seed('a', { incarnation: 'second', epoch: 2, seq: 2 ** 26, frame })).toBe('ok');
+    expect(await shard.adopt('third')).toMatchObject({ incarnation: 'second' });
+  });
+
+  test('goes on where the heads are gone and the store has all', async () => {
+    const shard = await Shard.withRooms('a');
+    await shard.append(message('a'));
+    await shard.commit(await shard.wal(), { a: 1 });
+    await redis.call('UNLINK', shard.key('heads'));
+    expect(await shard.adopt('second')).toMatchObject({ incarnation: 'first' });
+    await shard.makeRoom('a', { seq: 1 });
+    expect((await shard.append(message('a')))[0]!.seq).toBe(2);
+  });
+
+  test('leaves the salt of the texts by which it was adopted last', async () => {
+    const shard = await Shard.withRooms('a');
+    expect(await shard.meta('salt')).toBe('salt-1');
+    shard.salt = 'salt-2';
+    expect(await shard.adopt('second')).toMatchObject({ incarnation: 'first' });
+    expect(await shard.meta('salt')).toBe('salt-2');
+    expect((await shard.append(message('a')))[0]!.seq).toBe(1);
   });
 });
 
@@ -312,12 +371,12 @@ describe('append', () => {
     const shard = await Shard.withRooms('a', 'b');
     const entries = [message('a'), message('b', { text: 'ünï' }), reaction('a'), message('a'), message('b')];
     const placed = await shard.append(...entries);
-    expect(placed.map(({ code, seq }) => [code, seq])).toEqual([
-      [0, 1],
-      [0, 1],
-      [0, 2],
-      [0, 3],
-      [0, 2],
+    expect(placed.map(({ outcome, seq }) => [outcome, seq])).toEqual([
+      ['new', 1],
+      ['new', 1],
+      ['new', 2],
+      ['new', 3],
+      ['new', 2],
     ]);
     const expected = entries.map(({ bytes }, i) => {
       const copy = Uint8Array.from(bytes);
@@ -329,14 +388,21 @@ describe('append', () => {
     const [entry, ...more] = await shard.wal();
     expect(more).toEqual([]);
     expect(hex(entry!.frames)).toBe(ofRoom('a') + ofRoom('b'));
-    const numbers = [0, 8, 16, 24, 32].map((at) => Number(entry!.numbers.readBigUInt64BE(at)));
-    expect(numbers).toEqual([1, 1, 2, 1, 2]);
+    expect(readGroups(entry!)).toEqual([
+      { frames: 3, before: 0 },
+      { frames: 2, before: 0 },
+    ]);
     expect(hex((await shard.bytes('recent:a'))!)).toBe(ofRoom('a'));
     expect(hex((await shard.bytes('recent:b'))!)).toBe(ofRoom('b'));
     const { ts } = placed[3]!;
-    expect(await shard.head('a')).toEqual({ epoch: 1, seq: 3, ts, committed: 0, messages: 2 });
-    expect(await shard.head('b')).toEqual({ epoch: 1, seq: 2, ts, committed: 0, messages: 2 });
+    expect(await shard.head('a')).toEqual({ epoch: 1, seq: 3, ts, committed: 0, messages: 2, behind: 0 });
+    expect(await shard.head('b')).toEqual({ epoch: 1, seq: 2, ts, committed: 0, messages: 2, behind: 0 });
     expect(await shard.counters()).toEqual(await shard.counted());
+    await shard.append(message('b'), reaction('a'));
+    expect(readGroups((await shard.wal())[1]!)).toEqual([
+      { frames: 1, before: 2 },
+      { frames: 1, before: 2 },
+    ]);
   });
 
   test('publishes one payload for a room, and wakes the flusher of an empty wal alone', async () => {
@@ -370,15 +436,15 @@ describe('append', () => {
       message('b', { id }),
     );
     const [first] = placed;
-    expect(placed.map(({ code, seq }) => [code, seq])).toEqual([
-      [0, 1],
-      [0, 2],
-      [1, 1],
+    expect(placed.map(({ outcome, seq }) => [outcome, seq])).toEqual([
+      ['new', 1],
+      ['new', 2],
+      ['repeated', 1],
       // Another room's id is another id.
-      [0, 1],
+      ['new', 1],
     ]);
     const again = await shard.append(message('a'), message('a', { id }));
-    expect(again[1]).toEqual({ code: 1, seq: 1, ts: first!.ts });
+    expect(again[1]).toEqual({ outcome: 'repeated', seq: 1, ts: first!.ts });
     expect(again[0]!.seq).toBe(3);
     expect((await shard.head('a'))!.messages).toBe(3);
   });
@@ -387,11 +453,11 @@ describe('append', () => {
     const shard = await Shard.withRooms('a');
     const id = freshId();
     const placed = await shard.append(message('a', { id }), message('a', { id, from: 'bob' }));
-    expect(placed.map(({ code, seq }) => [code, seq])).toEqual([
-      [0, 1],
-      [2, 1],
+    expect(placed.map(({ outcome, seq }) => [outcome, seq])).toEqual([
+      ['new', 1],
+      ['conflict', 1],
     ]);
-    expect((await shard.append(message('a', { id, from: 'bob' })))[0]!.code).toBe(2);
+    expect((await shard.append(message('a', { id, from: 'bob' })))[0]!.outcome).toBe('conflict');
     expect((await shard.head('a'))!.seq).toBe(1);
   });
 
@@ -418,7 +484,7 @@ describe('append', () => {
       await shard.append(message('a'));
       return (await shard.buckets()).length >= 3;
     }, 'three buckets');
-    expect((await shard.append(entry))[0]).toMatchObject({ code: 1, seq: 1 });
+    expect((await shard.append(entry))[0]).toMatchObject({ outcome: 'repeated', seq: 1 });
     expect(await shard.buckets()).toContain(first!);
   });
 
@@ -455,13 +521,17 @@ describe('append', () => {
       await shard.makeRoom('a', { epoch: 2 ** 33 + 1, seq, ts, messages: seq - 1 });
       const id = freshId();
       const [first, second] = await shard.append(message('a', { id }), message('a'));
-      expect(first).toEqual({ code: 0, seq: seq + 1, ts });
-      expect(second).toEqual({ code: 0, seq: seq + 2, ts });
-      expect((await shard.append(message('a', { id })))[0]).toEqual({ code: 1, seq: seq + 1, ts });
-      const expected = { epoch: 2 ** 33 + 1, seq: seq + 2, ts, committed: seq, messages: seq + 1 };
+      expect(first).toEqual({ outcome: 'new', seq: seq + 1, ts });
+      expect(second).toEqual({ outcome: 'new', seq: seq + 2, ts });
+      expect((await shard.append(message('a', { id })))[0]).toEqual({
+        outcome: 'repeated',
+        seq: seq + 1,
+        ts,
+      });
+      const expected = { epoch: 2 ** 33 + 1, seq: seq + 2, ts, committed: seq, messages: seq + 1, behind: 0 };
       expect(await shard.head('a')).toEqual(expected);
       const [entry] = await shard.wal();
-      expect(Number(entry!.numbers.readBigUInt64BE(0))).toBe(seq);
+      expect(readGroups(entry!)).toEqual([{ frames: 2, before: seq - 1 }]);
       expect([readSeq(entry!.frames), readTs(entry!.frames)]).toEqual([seq + 1, ts]);
       await shard.commit([entry!], { a: seq + 2 });
       expect((await shard.head('a'))!.committed).toBe(seq + 2);
@@ -481,35 +551,67 @@ describe('append', () => {
 });
 
 describe('the recent events', () => {
-  const size = encode.encodeMessage('a', 'ann', new Uint8Array(16), 'text', 'hello', null).length;
+  // Beyond what a node of a stream holds, so that each part can go by itself.
+  const text = 'x'.repeat(2000);
+  const size = encode.encodeMessage('a', 'ann', new Uint8Array(16), 'text', text, null).length;
 
-  async function seqs(shard: Shard, name: string): Promise<number[]> {
-    const bytes = (await shard.bytes(name)) ?? Buffer.alloc(0);
+  function seqsIn(bytes: Buffer): number[] {
     return Array.from({ length: bytes.length / size }, (_, i) => readSeq(bytes, i * size));
   }
 
-  test('rotate where all of the older part is committed, and never before', async () => {
+  async function recent(shard: Shard): Promise<number[]> {
+    return seqsIn((await shard.bytes('recent:a')) ?? Buffer.alloc(0));
+  }
+
+  /** Each part by its id, which is its last seq. */
+  async function older(shard: Shard): Promise<[string, number[]][]> {
+    const parts = (await redis.call('XRANGE', shard.key('older:a'), '-', '+')) as [Buffer, Buffer[]][];
+    return parts.map(([id, [, part]]) => [String(id), seqsIn(part!)]);
+  }
+
+  test('become a part of the older ones, which goes when all of it is committed and never before', async () => {
     const shard = await Shard.withRooms('a');
     shard.recentBytes = size * 3;
     const add = async (count: number) => {
-      for (let i = 0; i < count; i++) await shard.append(message('a'));
+      for (let i = 0; i < count; i++) await shard.append(message('a', { text }));
     };
+    const behind = async () => (await shard.head('a'))!.behind;
     await add(4);
-    // Nothing is in the way of the first rotation.
-    expect(await seqs(shard, 'older:a')).toEqual([1, 2, 3, 4]);
+    expect(await older(shard)).toEqual([['4-0', [1, 2, 3, 4]]]);
+    expect([await recent(shard), await behind()]).toEqual([[], 0]);
     await add(5);
-    expect(await seqs(shard, 'older:a')).toEqual([1, 2, 3, 4]);
-    expect(await seqs(shard, 'recent:a')).toEqual([5, 6, 7, 8, 9]);
+    const both: [string, number[]][] = [
+      ['4-0', [1, 2, 3, 4]],
+      ['8-0', [5, 6, 7, 8]],
+    ];
+    expect(await older(shard)).toEqual(both);
+    expect([await recent(shard), await behind()]).toEqual([[9], 4]);
     const wal = await shard.wal();
     await shard.commit(wal.slice(0, 3), { a: 3 });
-    await add(1);
-    expect(await seqs(shard, 'recent:a')).toEqual([5, 6, 7, 8, 9, 10]);
+    expect(await older(shard)).toEqual(both);
+    expect(await behind()).toBe(4);
     await shard.commit(wal.slice(3, 4), { a: 4 });
-    await add(1);
-    expect(await seqs(shard, 'older:a')).toEqual([5, 6, 7, 8, 9, 10, 11]);
-    expect(await seqs(shard, 'recent:a')).toEqual([]);
-    await add(1);
-    expect(await seqs(shard, 'recent:a')).toEqual([12]);
+    expect(await older(shard)).toEqual(both.slice(1));
+    expect(await behind()).toBe(0);
+    await add(3);
+    expect(await older(shard)).toEqual([...both.slice(1), ['12-0', [9, 10, 11, 12]]]);
+    expect(await behind()).toBe(8);
+    // The last part stays, for whoever comes back after a moment.
+    await shard.commit(await shard.wal(), { a: 12 });
+    expect(await older(shard)).toEqual([['12-0', [9, 10, 11, 12]]]);
+    expect(await behind()).toBe(0);
+    // Nothing waits: it goes as the next one comes.
+    await add(5);
+    expect(await older(shard)).toEqual([['16-0', [13, 14, 15, 16]]]);
+    expect([await recent(shard), await behind()]).toEqual([[17], 0]);
+  });
+
+  test('of a call that fills several parts are one part', async () => {
+    const shard = await Shard.withRooms('a');
+    shard.recentBytes = size * 3;
+    await shard.append(...Array.from({ length: 10 }, () => message('a', { text })));
+    expect(await older(shard)).toEqual([['10-0', [1, 2, 3, 4, 5, 6, 7, 8, 9, 10]]]);
+    expect(await recent(shard)).toEqual([]);
   });
 });
 
@@ -518,7 +620,7 @@ describe('seed', () => {
     const shard = new Shard();
     await shard.adopt('first');
     await shard.makeRoom('a', { epoch: 3, seq: 7, ts: 5, messages: 6 });
-    expect(await shard.head('a')).toEqual({ epoch: 3, seq: 7, ts: 5, committed: 7, messages: 6 });
+    expect(await shard.head('a')).toEqual({ epoch: 3, seq: 7, ts: 5, committed: 7, messages: 6, behind: 0 });
     expect(await shard.wal()).toEqual([]);
     expect(await shard.meta('miss:a')).toBeNull();
   });
@@ -539,7 +641,7 @@ describe('seed', () => {
     stamp(expected, 0, base + 1, head!.ts);
     const [entry] = await shard.wal();
     expect(hex(entry!.frames)).toBe(hex(expected));
-    expect(Number(entry!.numbers.readBigUInt64BE(0))).toBe(6);
+    expect(readGroups(entry!)).toEqual([{ frames: 1, before: 6 }]);
     expect(hex((await shard.bytes('recent:a'))!)).toBe(hex(expected));
     expect(await shard.counters()).toEqual(await shard.counted());
     await until(() => heard.length > 0, 'the event');
@@ -734,7 +836,9 @@ describe('committed', () => {
     const left = await shard.buckets();
     expect(left).not.toContain(first!);
     expect(left).toContain(kept[2]!);
-    expect((await shard.append(message('a', { id: wal.length ? entry.id : freshId() })))[0]!.code).toBe(0);
+    expect((await shard.append(message('a', { id: wal.length ? entry.id : freshId() })))[0]!.outcome).toBe(
+      'new',
+    );
     await until(async () => {
       const rest = await shard.wal();
       if (rest.length > 0) await shard.commit(rest, {});

@@ -180,7 +180,12 @@ class FilledTail implements Tail {
   unwatch = ignored;
   meet(): Promise<Leases> {
     // First there is the shard to take, then it is taken.
-    const leases = { processes: 1, mine: new Set(this.#isMet ? [0] : []), free: this.#isMet ? [] : [0] };
+    const leases = {
+      processes: 1,
+      mine: new Set(this.#isMet ? [0] : []),
+      free: this.#isMet ? [] : [0],
+      namesakes: 0,
+    };
     this.#isMet = true;
     return Promise.resolve(leases);
   }

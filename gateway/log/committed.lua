@@ -1,11 +1,12 @@
+#!lua flags=allow-oom
 -- After the store has committed the front of the wal: sets the committed seqs, trims the wal and what rooms keep beyond
 -- RECENT_BYTES, tells who waits, and forgets message ids that are old and committed. May be repeated, and run by two
--- owners at once.
+-- owners at once. Of no entries it only forgets ids. A full Redis runs it as well: nothing else makes room there.
 --
--- KEYS  1 heads, 2 meta, 3 wal
+-- KEYS  1 heads, 2 meta, 3 wal, in a cluster then older of each room, so that none of them is away
 -- ARGV  1 start of the shard's keys, 2 PUBLISH or SPUBLISH, 3 incarnation that the entries were read under, 4 id of the
---       first entry committed, 5 id of the last, 6 their bytes, 7 their events, 8 DEDUPE_SECONDS, then for each room:
---       room, committed seq
+--       first entry committed, 5 id of the last, both '0-0' where there is none, 6 their bytes, 7 their events,
+--       8 DEDUPE_SECONDS, then for each room: room, committed seq
 -- Answers the number of events left in the wal. Of another incarnation nothing is known, and nothing changed.
 
 local heads, meta, wal = KEYS[1], KEYS[2], KEYS[3]
@@ -75,12 +76,12 @@ if ms > markMs or (ms == markMs and n > markN) then redis.call('HSET', meta, 'co
 local time = redis.call('TIME')
 local dedupe = tonumber(ARGV[8])
 local oldest = isEmpty and tonumber(time[1]) or math.floor(tonumber(string.match(left[1][1], '(%d+)-')) / 1000)
--- A bucket ends where the next one begins; the newest stays. Old ones go when their ids are old and committed.
+-- A bucket ends where the next one begins, the newest when it takes no more. Those whose ids are old and committed go.
 local starts, kept = {}, {}
 for start in string.gmatch(state[3] or '', '%d+') do starts[#starts + 1] = start end
 for i, start in ipairs(starts) do
-  local finish = tonumber(starts[i + 1])
-  if #kept == 0 and finish and finish + dedupe <= tonumber(time[1]) and finish <= oldest then
+  local finish = tonumber(starts[i + 1]) or tonumber(start) + dedupe
+  if #kept == 0 and finish + dedupe <= tonumber(time[1]) and finish <= oldest then
     redis.call('UNLINK', prefix .. 'ids:' .. start, prefix .. 'changes:' .. start)
   else
     kept[#kept + 1] = start
@@ -88,5 +89,5 @@ for i, start in ipairs(starts) do
 end
 if #kept < #starts then redis.call('HSET', meta, 'buckets', table.concat(kept, ',')) end
 
-redis.call(publish, prefix .. 'committed', lastId .. ' ' .. ARGV[3])
+if lastId ~= '0-0' then redis.call(publish, prefix .. 'committed', lastId .. ' ' .. ARGV[3]) end
 return leftEvents

@@ -10,6 +10,7 @@ import type { ShardKeys } from './redis-keys.ts';
 import { packEntries } from './redis-packed.ts';
 import type { RedisLogParts } from './redis-parts.ts';
 import { type Patience, retryForMs } from './redis-patience.ts';
+import type { BoundShard } from './redis-scripts.ts';
 import type { RedisSync } from './redis-sync.ts';
 
 /** Entries and bytes of one call. */
@@ -151,14 +152,18 @@ export class ShardAppender {
     const started = performance.now();
     while (work.entries.length > 0) {
       // After a loss that this batch found out about, its ids are in doubt as well.
-      const adopted = await this.#patience.untilAnswered(() => scripts.adopted(this.#shard));
-      work.entries = this.#doubt.holdBack(work.entries, adopted);
+      const bound = await this.#patience.untilAnswered(() => scripts.adopted(this.#shard));
+      work.entries = this.#doubt.holdBack(work.entries, bound);
       if (work.entries.length === 0) break;
       const { sync } = connection;
       const synced = sync && { sync, generation: sync.generation };
-      const answer = await this.#call(work.entries, until);
-      const status = String(answer[0]);
-      if (status === 'ok') {
+      const answer = await this.#call(bound, work.entries, until);
+      const status = answer && String(answer[0]);
+      if (answer === null) {
+        // Nothing was looked up for what the shard is now.
+        if (clock.now() >= until) throw new Error('the shard stays invalid');
+        await this.#patience.pause();
+      } else if (status === 'ok') {
         this.#parts.onAppended(work.entries.length, (performance.now() - started) / 1000);
         const { entries } = work;
         work.entries = [];
@@ -171,8 +176,12 @@ export class ShardAppender {
     }
   }
 
-  /** Makes the call until it is answered; whoever hears no answer does not know whether it ran. */
-  async #call(entries: readonly Append[], until: number): Promise<readonly unknown[]> {
+  /** Makes the call until it is answered; whoever hears no answer does not know whether it ran. Null: adopt first. */
+  async #call(
+    bound: BoundShard,
+    entries: readonly Append[],
+    until: number,
+  ): Promise<readonly unknown[] | null> {
     const { keys, connection, scripts, options, random, logger } = this.#parts;
     const shard = this.#shard;
     const settings = [
@@ -187,7 +196,7 @@ export class ShardAppender {
     const rooms = new Set<string>();
     for (const { room } of entries) rooms.add(room);
     const answer = await this.#patience.untilAnswered(
-      () => scripts.append(shard, rooms, args),
+      () => scripts.append(shard, bound, rooms, args),
       until,
       (err) => logger.debug({ err, shard }, 'an append is tried again'),
     );

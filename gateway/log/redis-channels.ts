@@ -11,21 +11,27 @@ import { asUnavailable } from './redis-patience.ts';
 export class RedisChannels {
   readonly #parts: RedisLogParts;
   readonly #onCommitted: (shard: number, id: string, incarnation: string) => void;
-  readonly #rooms = new Set<string>();
+  /** Rooms subscribed to, by shard. */
+  readonly #rooms: readonly Set<string>[];
   listener: LogListener | null = null;
 
   constructor(parts: RedisLogParts, onCommitted: (shard: number, id: string, incarnation: string) => void) {
     this.#parts = parts;
     this.#onCommitted = onCommitted;
+    this.#rooms = parts.keys.shards.map(() => new Set());
   }
 
   /** Those of the shard that this process is subscribed to. */
-  roomsOf(shard: number): string[] {
-    return [...this.#rooms].filter((room) => this.#parts.keys.shardOf(room) === shard);
+  roomsOf(shard: number): readonly string[] {
+    return [...(this.#rooms[shard] as Set<string>)];
+  }
+
+  #roomsBeside(room: string): Set<string> {
+    return this.#rooms[this.#parts.keys.shardOf(room)] as Set<string>;
   }
 
   async subscribeRoom(room: string): Promise<void> {
-    this.#rooms.add(room);
+    this.#roomsBeside(room).add(room);
     try {
       await this.#parts.connection.subscribe(this.#parts.keys.roomChannel(room));
     } catch (error) {
@@ -35,7 +41,7 @@ export class RedisChannels {
   }
 
   unsubscribeRoom(room: string): void {
-    this.#rooms.delete(room);
+    this.#roomsBeside(room).delete(room);
     this.#parts.connection.unsubscribe(this.#parts.keys.roomChannel(room));
   }
 

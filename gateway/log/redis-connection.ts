@@ -18,7 +18,10 @@ const connectTimeoutMs = 2000;
 const backoffMsMin = 50;
 const backoffMsMax = 2000;
 /** Settings are read again with each of so many pings. */
-const pingsPerLook = 15;
+const pingsPerLook = 5;
+
+/** What is heard of a server that speaks something else, or an error without a code. */
+const strangerCodes: ReadonlySet<string> = new Set(['ECONNRESET', 'EPIPE', 'EPROTO', 'ETIMEDOUT']);
 
 export interface ConnectionObserver {
   onMessage(channel: string, payload: Uint8Array): void;
@@ -94,12 +97,9 @@ export class RedisConnection {
     syncKey = 'parley:sync',
   ): Promise<RedisConnection> {
     const options = connectionOptions(random);
-    const probe = new Redis(url, { ...options, lazyConnect: true, retryStrategy: () => null });
-    probe.on('error', () => {
-      // Told by the connect that fails.
-    });
+    let probe: Redis | null = null;
     try {
-      await probe.connect();
+      probe = await connectOne(url, { ...options, retryStrategy: () => null });
       const { isCluster } = await readGood([probe]);
       const commands = await connect(url, options, isCluster);
       const facts = await readGood(serversOf(commands));
@@ -110,10 +110,9 @@ export class RedisConnection {
       return connection;
     } catch (error) {
       if (error instanceof StoreStartError) throw error;
-      const reason = (error as Error).message.split('\n')[0];
-      throw new StoreStartError(`REDIS_URL: ${describeUrl(url)} cannot be used: ${reason}`);
+      throw new StoreStartError(`REDIS_URL: ${describeUrl(url)} cannot be used: ${explain(error, url)}`);
     } finally {
-      probe.disconnect();
+      probe?.disconnect();
     }
   }
 
@@ -300,12 +299,20 @@ function connectionOptions(random: Random) {
   } satisfies RedisOptions;
 }
 
-async function connectOne(url: string, options: ReturnType<typeof connectionOptions>): Promise<Redis> {
+/** Rejects with what the server said last: that it closed the connection is then all that the client tells. */
+async function connectOne(url: string, options: RedisOptions): Promise<Redis> {
   const redis = new Redis(url, { ...options, lazyConnect: true });
-  redis.on('error', () => {
-    // The connection's owner logs them.
+  let said: Error | null = null;
+  redis.on('error', (error: Error) => {
+    // Once it is connected, the connection's owner logs them.
+    said = error;
   });
-  await redis.connect();
+  try {
+    await redis.connect();
+  } catch (error) {
+    redis.disconnect();
+    throw said ?? error;
+  }
   return redis;
 }
 
@@ -332,6 +339,17 @@ async function connect(url: string, options: ReturnType<typeof connectionOptions
   });
   await cluster.connect();
   return cluster;
+}
+
+/** In one line: why the server that was connected to cannot be used, as far as it can be known. */
+function explain(error: unknown, url: string): string {
+  const { name, message, code = '' } = error as Error & { readonly code?: string };
+  const [line = ''] = message.split('\n');
+  // Of a name with several addresses there is no message.
+  const reason = line || code;
+  const isTold = name === 'ReplyError' || (code !== '' && !strangerCodes.has(code));
+  if (isTold) return reason;
+  return `${reason} (is it a Redis, and ${url.startsWith('rediss:') ? 'with' : 'without'} TLS?)`;
 }
 
 /** The address without user and password. */

@@ -7,6 +7,7 @@ import type { Logger } from '../logger.ts';
 
 /** The oldest Redis whose scripts and streams do what is needed. */
 const versionMin = 7;
+const settingNames = ['appendonly', 'appendfsync', 'no-appendfsync-on-rewrite', 'maxmemory-policy'] as const;
 
 export interface ServerFacts {
   readonly isCluster: boolean;
@@ -14,6 +15,8 @@ export interface ServerFacts {
   readonly isSynced: boolean;
   /** WAITAOF is there (7.2). */
   readonly hasWaitAof: boolean;
+  /** Bytes that it may use; 0 where there is no bound. */
+  readonly memoryMax: number;
   /** Null, or why it cannot be relied on. */
   readonly problem: string | null;
   /** Settings that work but lose what one may not expect to lose. */
@@ -28,6 +31,7 @@ export async function readFacts(servers: readonly Redis[]): Promise<ServerFacts>
       isCluster: weakest.isCluster,
       isSynced: weakest.isSynced && facts.isSynced,
       hasWaitAof: weakest.hasWaitAof && facts.hasWaitAof,
+      memoryMax: weakest.memoryMax && facts.memoryMax && weakest.memoryMax + facts.memoryMax,
       problem: weakest.problem ?? facts.problem,
       warnings: [...new Set([...weakest.warnings, ...facts.warnings])],
     }),
@@ -40,10 +44,13 @@ async function readServer(redis: Redis): Promise<ServerFacts> {
   const field = (name: string) => new RegExp(`^${name}:(.*?)\\r?$`, 'm').exec(info)?.[1] ?? '';
   const version = field('redis_version');
   const [major = 0, minor = 0] = version.split('.').map(Number);
-  const policy = await readSetting(redis, 'maxmemory-policy', field('maxmemory_policy'));
+  const settings = await readSettings(redis);
+  const policy = settings.get('maxmemory-policy') ?? field('maxmemory_policy');
   const isAppendOnly =
-    (await readSetting(redis, 'appendonly', field('aof_enabled') === '1' ? 'yes' : 'no')) === 'yes';
-  const fsync = await readSetting(redis, 'appendfsync', '');
+    (settings.get('appendonly') ?? (field('aof_enabled') === '1' ? 'yes' : 'no')) === 'yes';
+  const fsync = settings.get('appendfsync') ?? '';
+  // During a rewrite or a snapshot nothing is synced then, although everything is answered.
+  const isPaused = settings.get('no-appendfsync-on-rewrite') !== 'no';
   const warnings: string[] = [];
   if (!isAppendOnly)
     warnings.push('Redis: appendonly is off, what is not flushed yet is lost with the server');
@@ -51,14 +58,19 @@ async function readServer(redis: Redis): Promise<ServerFacts> {
     warnings.push(
       `Redis: appendfsync is ${fsync || 'unknown'}, up to a second of unflushed messages may be lost with the server`,
     );
+  } else if (isPaused) {
+    warnings.push(
+      'Redis: no-appendfsync-on-rewrite is yes, unflushed messages may be lost with a server that rewrites its file',
+    );
   }
   if (policy !== 'noeviction')
     warnings.push(`Redis: maxmemory-policy is ${policy || 'unknown'}, noeviction is advised`);
   return {
     isCluster: field('cluster_enabled') === '1',
-    isSynced: isAppendOnly && fsync === 'always',
+    isSynced: isAppendOnly && fsync === 'always' && !isPaused,
     hasWaitAof: isAppendOnly && (major > 7 || (major === 7 && minor >= 2)),
-    problem: findProblem(version, major, policy),
+    memoryMax: Number(field('maxmemory')),
+    problem: findProblem(version, major, policy) ?? findMaster(field),
     warnings,
   };
 }
@@ -69,14 +81,23 @@ function findProblem(version: string, major: number, policy: string): string | n
   return `maxmemory-policy ${policy} evicts messages; set it to noeviction`;
 }
 
-/** Managed servers may forbid CONFIG: then what INFO says. */
-async function readSetting(redis: Redis, name: string, otherwise: string): Promise<string> {
+/** A replica of a cluster is no problem: it names the masters. */
+function findMaster(field: (name: string) => string): string | null {
+  if (field('role') !== 'slave' || field('cluster_enabled') === '1') return null;
+  return `Redis is a replica, which takes no writes; its master is ${field('master_host')}:${field('master_port')}`;
+}
+
+/** Managed servers may forbid CONFIG: then none, and what INFO says has to do. */
+async function readSettings(redis: Redis): Promise<ReadonlyMap<string, string>> {
+  const found = new Map<string, string>();
   try {
-    const answer = (await redis.config('GET', name)) as readonly string[];
-    return answer[1] ?? otherwise;
-  } catch {
-    return otherwise;
+    const answer = (await redis.config('GET', ...settingNames)) as readonly string[];
+    for (let i = 0; i + 1 < answer.length; i += 2) found.set(answer[i] as string, answer[i + 1] as string);
+  } catch (error) {
+    // Nothing is promised that is not known; a server that does not answer at all is asked again.
+    if ((error as Error).name !== 'ReplyError') throw error;
   }
+  return found;
 }
 
 /** The facts as they are now; in doubt from the loss of a connection until all servers were asked again. */

@@ -88,14 +88,7 @@ export class RedisHeads {
     const nonce = await connection.call('HGET', meta, field);
     // Another process has seeded it between the two calls.
     if (nonce === null) return this.open(room);
-    let head: Head | null = null;
-    try {
-      head = await this.seed(room, String(nonce));
-      return head;
-    } finally {
-      // A room that does not exist, or cannot be read now, leaves nothing behind.
-      if (head === null) await connection.call('HDEL', meta, field);
-    }
+    return this.seed(room, String(nonce));
   }
 
   /**
@@ -103,6 +96,19 @@ export class RedisHeads {
    * else a new epoch far beyond them. Null where there is no such room. `nonce`: of the miss that this answers.
    */
   async seed(room: string, nonce: string): Promise<Head | null> {
+    const { keys, connection } = this.#parts;
+    const { meta } = keys.shards[keys.shardOf(room)] as ShardKeys;
+    let head: Head | null = null;
+    try {
+      head = await this.#reserveAndSeed(room, nonce);
+      return head;
+    } finally {
+      // A room that does not exist, or cannot be read now, leaves nothing behind.
+      if (head === null) await connection.call('HDEL', meta, `miss:${room}`);
+    }
+  }
+
+  async #reserveAndSeed(room: string, nonce: string): Promise<Head | null> {
     const { keys, connection, scripts, store } = this.#parts;
     const shard = keys.shardOf(room);
     const { prefix, meta } = keys.shards[shard] as ShardKeys;
@@ -114,7 +120,7 @@ export class RedisHeads {
       if (reserved === null) return null;
       const { epoch, base, isContinued } = reserved;
       const [stored] = await store.heads([room]);
-      const answer = await scripts.seed(shard, [
+      const answer = await scripts.seed(shard, room, [
         prefix,
         connection.publishCommand,
         room,

@@ -1,19 +1,16 @@
-// The log's scripts. Those that number events are bound to the very server they were loaded into: the text begins with
+// The log's scripts. Those that number events are bound to the very server they were loaded into: their texts begin with
 // its run_id and the script cache does not survive a restart, a failover or a move of the slot, so that EVALSHA fails
 // with NOSCRIPT wherever the shard's heads might not be valid. Then the server is asked who it is and the shard adopted.
 
 import { createHash } from 'node:crypto';
 import type { Random } from '../../core/clock.ts';
-import adoptText from './adopt.lua' with { type: 'text' };
-import appendText from './append.lua' with { type: 'text' };
 import committedText from './committed.lua' with { type: 'text' };
-import headsText from './heads.lua' with { type: 'text' };
 import leasesText from './leases.lua' with { type: 'text' };
 import type { RedisConnection } from './redis-connection.ts';
 import type { RedisKeys, ShardKeys } from './redis-keys.ts';
 import type { PackedArguments } from './redis-packed.ts';
+import { isNoScript, RedisTexts, type Texts } from './redis-texts.ts';
 import rosterText from './roster.lua' with { type: 'text' };
-import seedText from './seed.lua' with { type: 'text' };
 import sweepText from './sweep.lua' with { type: 'text' };
 
 type Argument = string | number | Uint8Array;
@@ -32,14 +29,12 @@ export interface Adopted {
   readonly inherited: string;
 }
 
-interface BoundShard extends Adopted {
-  readonly heads: Script;
-  readonly append: Script;
-  readonly seed: Script;
+export interface BoundShard extends Adopted {
+  readonly texts: Texts;
 }
 
-/** Changes with what the keys hold: what another version has left is not read as this one's. */
-const layout = 3;
+/** How often a shard is adopted for one call. */
+const attemptsMax = 4;
 /** Rooms asked for in one call; a script takes some thousand arguments at most. */
 const headsPerCall = 1000;
 
@@ -57,13 +52,17 @@ export class RedisScripts {
   readonly #connection: RedisConnection;
   readonly #keys: RedisKeys;
   readonly #random: Random;
+  readonly #texts: RedisTexts;
   readonly #bound: (BoundShard | undefined)[] = [];
   readonly #binding: (Promise<BoundShard> | undefined)[] = [];
+  /** Texts that were not on the shard's server when one of them was called. */
+  readonly #missed: (Texts | undefined)[] = [];
 
   constructor(connection: RedisConnection, keys: RedisKeys, random: Random) {
     this.#connection = connection;
     this.#keys = keys;
     this.#random = random;
+    this.#texts = new RedisTexts(connection, random);
   }
 
   /** The shard as it was adopted; adopts it first where that is needed. */
@@ -72,8 +71,16 @@ export class RedisScripts {
     return bound === undefined ? this.#bind(shard) : Promise.resolve(bound);
   }
 
-  /** `rooms`: those that `args` has events of. */
-  async append(shard: number, rooms: Iterable<string>, args: PackedArguments): Promise<readonly unknown[]> {
+  /**
+   * `bound`: the shard as it was when the ids were found not to be in doubt; null where that no longer holds. `rooms`: those
+   * that `args` has events of.
+   */
+  async append(
+    shard: number,
+    bound: BoundShard,
+    rooms: Iterable<string>,
+    args: PackedArguments,
+  ): Promise<readonly unknown[] | null> {
     const { heads, meta, wal } = this.#shard(shard);
     // While a slot moves, a node refuses a script some of whose keys are away; of keys that it was not told it learns in
     // the middle, with half of it written.
@@ -81,8 +88,8 @@ export class RedisScripts {
       ? [...rooms].flatMap((room) => [this.#keys.recent(room), this.#keys.older(room)])
       : [];
     const list = [heads, meta, wal, ...roomKeys];
-    return this.#runBound(shard, ({ append: { sha }, incarnation }) =>
-      this.#connection.callPacked(sha, list, args, incarnation),
+    return this.#runUnder(shard, bound, ({ texts, incarnation }) =>
+      this.#connection.callPacked(texts.append, list, args, incarnation),
     );
   }
 
@@ -92,24 +99,28 @@ export class RedisScripts {
     const found: (Buffer | null)[] = [];
     for (let i = 0; i < rooms.length; i += headsPerCall) {
       const some = rooms.slice(i, i + headsPerCall);
-      const answer = await this.#runBound(shard, ({ heads: { sha }, incarnation }) =>
-        this.#connection.call('EVALSHA', sha, 2, heads, meta, ...some, incarnation),
+      const answer = await this.#runBound(shard, ({ texts, incarnation }) =>
+        this.#connection.call('EVALSHA', texts.heads, 2, heads, meta, ...some, incarnation),
       );
       found.push(...(answer as (Buffer | null)[]));
     }
     return found;
   }
 
-  async seed(shard: number, args: readonly Argument[]): Promise<readonly unknown[]> {
+  async seed(shard: number, room: string, args: readonly Argument[]): Promise<readonly unknown[]> {
     const { heads, meta, wal, headsAside } = this.#shard(shard);
-    return this.#runBound(shard, ({ seed: { sha }, incarnation }) =>
-      this.#connection.call('EVALSHA', sha, 4, heads, meta, wal, headsAside, ...args, incarnation),
+    const ofRoom = [this.#keys.recent(room), this.#keys.older(room), this.#keys.membership(room)];
+    const list = [heads, meta, wal, headsAside, ...ofRoom];
+    return this.#runBound(shard, ({ texts, incarnation }) =>
+      this.#connection.call('EVALSHA', texts.seed, list.length, ...list, ...args, incarnation),
     );
   }
 
-  async committed(shard: number, args: readonly Argument[]): Promise<number> {
+  async committed(shard: number, rooms: Iterable<string>, args: readonly Argument[]): Promise<number> {
     const { heads, meta, wal } = this.#shard(shard);
-    return Number(await this.#run(committed, [heads, meta, wal], args));
+    const { isCluster } = this.#connection.facts;
+    const older = isCluster ? [...rooms].map((room) => this.#keys.older(room)) : [];
+    return Number(await this.#run(committed, [heads, meta, wal, ...older], args));
   }
 
   async sweep(shard: number, args: readonly Argument[]): Promise<number> {
@@ -130,19 +141,30 @@ export class RedisScripts {
     return this.#keys.shards[shard] as ShardKeys;
   }
 
-  /** Runs a bound script; once more where the server, or what it has, turned out to be another one. */
+  /** Runs a bound script; again where the server, or what it has, turned out to be another one. */
   async #runBound(shard: number, run: (bound: BoundShard) => Promise<unknown>): Promise<readonly unknown[]> {
-    for (let attempt = 0; ; attempt++) {
-      const bound = await this.adopted(shard);
-      try {
-        const answer = (await run(bound)) as unknown[];
-        if (String(answer[0]) !== 'invalid') return answer;
-        if (attempt > 2) throw new Error('the shard stays invalid');
-      } catch (error) {
-        if (!isNoScript(error) || attempt > 2) throw error;
-      }
-      if (this.#bound[shard] === bound) this.#bound[shard] = undefined;
+    for (let attempt = 0; attempt < attemptsMax; attempt++) {
+      const answer = await this.#runUnder(shard, await this.adopted(shard), run);
+      if (answer !== null) return answer;
     }
+    throw new Error('the shard stays invalid');
+  }
+
+  /** Null where the shard is not what it was adopted as; it is then adopted anew by whoever asks next. */
+  async #runUnder(
+    shard: number,
+    bound: BoundShard,
+    run: (bound: BoundShard) => Promise<unknown>,
+  ): Promise<readonly unknown[] | null> {
+    try {
+      const answer = (await run(bound)) as unknown[];
+      if (String(answer[0]) !== 'invalid') return answer;
+    } catch (error) {
+      if (!isNoScript(error)) throw error;
+      this.#missed[shard] = bound.texts;
+    }
+    if (this.#bound[shard] === bound) this.#bound[shard] = undefined;
+    return null;
   }
 
   #bind(shard: number): Promise<BoundShard> {
@@ -156,47 +178,25 @@ export class RedisScripts {
     return binding;
   }
 
-  /**
-   * Asks the server of this shard who it is and loads scripts that carry the answer. The salt is used once: texts that
-   * reached a server other than the one that answered, because the slot moved in between, are never run again.
-   */
   async #bindNow(shard: number): Promise<BoundShard> {
-    const { heads: headsKey, headsAside, meta, wal } = this.#shard(shard);
-    const runId = await this.#runId(meta);
-    const salt = Buffer.from(this.#random.bytes(8)).toString('hex');
-    const bind = (text: string) =>
-      script(
-        `if #ARGV == 0 then return 'loaded' end -- ${salt}
-local RUN, INCARNATION = '${validFor(runId)}', table.remove(ARGV)
-${text}`,
-      );
-    const [append, heads, seed] = [bind(appendText), bind(headsText), bind(seedText)];
-    const adopt = bind(adoptText);
-    // Run without arguments: SCRIPT LOAD has no key to be routed by in a cluster.
-    for (const { text } of [append, heads, seed]) await this.#connection.call('EVAL', text, 1, meta);
-    if ((await this.#runId(meta)) !== runId) throw new Error('the shard has moved to another server');
-    const keys = [headsKey, meta, headsAside, wal];
-    // The last argument is what the bound scripts know; this one makes it.
-    const args = [salt, ''];
-    const answer = (await this.#connection.call(
-      'EVAL',
-      adopt.text,
-      keys.length,
-      ...keys,
-      ...args,
-    )) as Buffer[];
-    const [since, incarnation, inherited] = answer.map(String) as [string, string, string];
-    const bound = { since: Number(since), incarnation, inherited, append, heads, seed };
-    this.#bound[shard] = bound;
-    return bound;
-  }
-
-  /** The run_id of the server that serves this key. */
-  async #runId(key: string): Promise<string> {
-    const info = String(await this.#connection.call('EVAL', "return redis.call('INFO', 'server')", 1, key));
-    const runId = /^run_id:([0-9a-f]+)/m.exec(info)?.[1];
-    if (runId === undefined) throw new Error('the server does not tell its run_id');
-    return runId;
+    const { heads, headsAside, meta, wal } = this.#shard(shard);
+    const keys = [heads, meta, headsAside, wal];
+    for (let attempt = 1; ; attempt++) {
+      const texts = await this.#texts.on(meta, this.#missed[shard]);
+      this.#missed[shard] = undefined;
+      // The last argument is what the bound scripts know; this one makes it.
+      const args = [Buffer.from(this.#random.bytes(8)).toString('hex'), ''];
+      try {
+        const answer = await this.#connection.call('EVALSHA', texts.adopt, keys.length, ...keys, ...args);
+        const [since, incarnation, inherited] = (answer as Buffer[]).map(String) as [string, string, string];
+        const bound = { since: Number(since), incarnation, inherited, texts };
+        this.#bound[shard] = bound;
+        return bound;
+      } catch (error) {
+        if (!isNoScript(error) || attempt >= attemptsMax) throw error;
+        this.#missed[shard] = texts;
+      }
+    }
   }
 
   async #run({ text, sha }: Script, keys: readonly string[], args: readonly Argument[]): Promise<unknown> {
@@ -207,13 +207,4 @@ ${text}`,
       return this.#connection.call('EVAL', text, keys.length, ...keys, ...args);
     }
   }
-}
-
-/** What a shard's heads are valid for: a server, and keys that hold what this version writes. */
-export function validFor(runId: string): string {
-  return `${runId}.${layout}`;
-}
-
-function isNoScript(error: unknown): boolean {
-  return error instanceof Error && error.message.startsWith('NOSCRIPT');
 }

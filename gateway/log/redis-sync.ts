@@ -60,9 +60,11 @@ export class RedisSync {
   async #sync(): Promise<Error | null> {
     try {
       // A write of this connection's own, as WAITAOF waits for nothing else.
-      const written = this.#redis.set(this.#key, 1);
-      const [fsynced] = (await this.#redis.call('WAITAOF', 1, 0, waitMs)) as [number, number];
-      await written;
+      const [, answer] = await Promise.all([
+        this.#redis.set(this.#key, 1),
+        this.#redis.call('WAITAOF', 1, 0, waitMs),
+      ]);
+      const [fsynced] = answer as [number, number];
       // It also answers when the time is over.
       return Number(fsynced) >= 1 ? null : new Error('the append log is not on disk yet');
     } catch (error) {

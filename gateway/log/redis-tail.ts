@@ -1,6 +1,7 @@
 // The tail of the log in Redis: leases, the front of each shard's wal, committed marks, dead letters. Implements tail.ts
 // for the flusher.
 
+import type { Random } from '../../core/clock.ts';
 import { decodeEvent } from '../../core/protocol/events.ts';
 import { eventOps } from '../../core/protocol/ops.ts';
 import { frameEnds } from '../../core/protocol/slice.ts';
@@ -26,12 +27,20 @@ const releaseText = `for i = 2, #ARGV do
   if redis.call('HGET', KEYS[1], ARGV[i]) == ARGV[1] then redis.call('HDEL', KEYS[1], ARGV[i]) end
 end`;
 
+/** A full Redis takes it as well: what waits behind the event has to be trimmed. */
+const parkText = `#!lua flags=allow-oom
+redis.call('XADD', KEYS[1], 'MAXLEN', '~', ARGV[1], '*', 'frame', ARGV[2], 'number', ARGV[3], 'reason', ARGV[4])`;
+
+/** The id of no entry. */
+const noWalId = '0-0';
+
 export interface RedisTailParts {
   readonly connection: RedisConnection;
   readonly keys: RedisKeys;
   readonly scripts: RedisScripts;
-  /** This process, as others see it. */
-  readonly owner: string;
+  readonly random: Random;
+  /** The name of this process, which is that of an earlier one where it was started again. */
+  readonly server: string;
   readonly dedupeSeconds: number;
   readonly recentTtlSeconds: number;
 }
@@ -39,17 +48,22 @@ export interface RedisTailParts {
 export class RedisTail implements Tail {
   readonly shards: number;
   readonly #parts: RedisTailParts;
+  /** This process and no other, whatever it is named. */
+  readonly #owner: string;
+  #hasMet = false;
   readonly #watchers = new Map<number, () => void>();
 
   constructor(parts: RedisTailParts) {
     this.#parts = parts;
+    this.#owner = `${parts.server}:${Buffer.from(parts.random.bytes(8)).toString('hex')}`;
     this.shards = parts.keys.shards.length;
   }
 
   async meet(wanted: readonly number[]): Promise<Leases> {
-    const { keys, scripts, owner } = this.#parts;
-    const args = [owner, leaseMs, ...wanted];
-    const [processes, mine, others] = await scripts.leases([keys.gateways, keys.leases], args);
+    const { keys, scripts } = this.#parts;
+    const args = [this.#owner, leaseMs, this.#hasMet ? '' : 'first', ...wanted];
+    const [processes, mine, others, namesakes] = await scripts.leases([keys.gateways, keys.leases], args);
+    this.#hasMet = true;
     const own = readShards(mine);
     const taken = readShards(others);
     const all = Array.from({ length: this.shards }, (_, shard) => shard);
@@ -57,17 +71,18 @@ export class RedisTail implements Tail {
       processes: Number(processes),
       mine: own,
       free: all.filter((shard) => !own.has(shard) && !taken.has(shard)),
+      namesakes: Number(namesakes),
     };
   }
 
   async release(shards: readonly number[]): Promise<void> {
     if (shards.length === 0) return;
-    const { connection, keys, owner } = this.#parts;
-    await connection.call('EVAL', releaseText, 1, keys.leases, owner, ...shards);
+    const { connection, keys } = this.#parts;
+    await connection.call('EVAL', releaseText, 1, keys.leases, this.#owner, ...shards);
   }
 
   async leave(): Promise<void> {
-    await this.#parts.connection.call('ZREM', this.#parts.keys.gateways, this.#parts.owner);
+    await this.#parts.connection.call('ZREM', this.#parts.keys.gateways, this.#owner);
   }
 
   async watch(shard: number, onWake: () => void): Promise<void> {
@@ -125,47 +140,38 @@ export class RedisTail implements Tail {
   }
 
   async committed({ shard, incarnation, firstId, lastId, bytes, events }: TailBatch): Promise<number> {
-    const { connection, scripts, dedupeSeconds } = this.#parts;
     const seqs = new Map<string, number>();
     for (const event of events) {
       const { room } = decodeEvent(event.bytes);
       seqs.set(room, Math.max(seqs.get(room) ?? 0, readSeq(event.bytes)));
     }
-    return scripts.committed(shard, [
-      this.#keys(shard).prefix,
-      connection.publishCommand,
-      incarnation,
-      firstId,
-      lastId,
-      bytes,
-      events.length,
-      dedupeSeconds,
-      ...[...seqs].flat(),
-    ]);
+    return this.#trim(shard, [incarnation, firstId, lastId, bytes, events.length], seqs);
+  }
+
+  /** `front`: what the wal begins with, as the script wants it; `seqs`: by room, what is committed of it. */
+  #trim(
+    shard: number,
+    front: readonly (string | number)[],
+    seqs: ReadonlyMap<string, number>,
+  ): Promise<number> {
+    const { connection, scripts, dedupeSeconds } = this.#parts;
+    const args = [this.#keys(shard).prefix, connection.publishCommand, ...front, dedupeSeconds];
+    return scripts.committed(shard, seqs.keys(), [...args, ...[...seqs].flat()]);
   }
 
   async park(room: string, event: StoredEvent, reason: string): Promise<void> {
     const { connection, keys } = this.#parts;
     const { deadLetters } = this.#keys(keys.shardOf(room));
-    await connection.call(
-      'XADD',
-      deadLetters,
-      'MAXLEN',
-      '~',
-      deadLettersMax,
-      '*',
-      'frame',
-      event.bytes,
-      'number',
-      event.number,
-      'reason',
-      reason,
-    );
+    const args = [deadLettersMax, event.bytes, event.number, reason];
+    await connection.call('EVAL', parkText, 1, deadLetters, ...args);
   }
 
   async sweep(shard: number): Promise<number> {
     const { connection, scripts, recentTtlSeconds } = this.#parts;
-    const { heads, prefix } = this.#keys(shard);
+    const { heads, meta, prefix } = this.#keys(shard);
+    // Where nothing is committed any more, because Redis is full, ids would stay for ever.
+    const incarnation = String((await connection.call('HGET', meta, 'incarnation')) ?? '');
+    await this.#trim(shard, [incarnation, noWalId, noWalId, 0, 0], new Map());
     let cursor = '0';
     let swept = 0;
     do {

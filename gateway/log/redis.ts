@@ -17,6 +17,8 @@ import { readAfter, readBefore, readMembership, readOldest } from './redis-recen
 const probeMs = 2000;
 /** How long a log that closes waits for what is under way. */
 const closeMs = 5000;
+/** Shards compared side by side after a reconnect, when all of them are. */
+const comparedAtOnce = 8;
 
 export class RedisLog implements Log {
   readonly #parts: RedisLogParts;
@@ -27,6 +29,9 @@ export class RedisLog implements Log {
   readonly #comparing: Timer;
   readonly #probing: Timer;
   #nextCompared = 0;
+  /** Shards that are to be compared as soon as possible. */
+  readonly #uncompared = new Set<number>();
+  #comparers = 0;
   #idle: (() => void)[] = [];
 
   constructor(parts: RedisLogParts) {
@@ -137,10 +142,21 @@ export class RedisLog implements Log {
   /** Called by the connection when messages may have been missed. */
   onResubscribed(): void {
     for (let shard = 0; shard < this.#shards.length; shard++) {
-      void this.#compareHeads(shard);
+      this.#uncompared.add(shard);
       // What has become of its wal meanwhile may have been told to nobody.
       this.#parts.onWake(shard);
     }
+    for (let i = this.#comparers; i < comparedAtOnce; i++) void this.#compareAll();
+  }
+
+  /** One of some side by side. Both connections come back: a shard that still waits for its turn is compared once. */
+  async #compareAll(): Promise<void> {
+    this.#comparers++;
+    for (const shard of this.#uncompared) {
+      this.#uncompared.delete(shard);
+      await this.#compareHeads(shard);
+    }
+    this.#comparers--;
   }
 
   onReconnected(): void {

@@ -1,16 +1,20 @@
 -- Gives a room its head from what the store has reserved. `local RUN, INCARNATION = …` precedes the text.
 --
--- KEYS  1 heads, 2 meta, 3 wal, 4 heads put aside
+-- KEYS  1 heads, 2 meta, 3 wal, 4 heads put aside, 5 recent, 6 older, 7 membership of the room
 -- ARGV  1 start of the shard's keys, 2 PUBLISH or SPUBLISH, 3 room, 4 nonce of the miss, 5 incarnation the reservation
 --       was made for, 6 epoch, 7 seq, 8 ts, 9 messages, 10 epoch_started as a frame, or '' where continuity is kept
--- Answers {'invalid'}, {'stale'} (the miss is not the one answered: ask again), or {'ok', head}.
+-- Answers {'invalid'} (also where the heads are gone, but not what they counted), {'stale'} (the miss is not the one answered: ask again), or {'ok', head}.
 
 local heads, meta, wal = KEYS[1], KEYS[2], KEYS[3]
 local prefix, publish, room = ARGV[1], ARGV[2], ARGV[3]
-local state = redis.call('HMGET', meta, 'run', 'incarnation', 'miss:' .. room, 'wal_bytes', 'wal_events')
+local state = redis.call('HMGET', meta, 'run', 'incarnation', 'miss:' .. room, 'wal_bytes', 'wal_events', 'inherited')
 if state[1] ~= RUN or state[2] ~= INCARNATION then return {'invalid'} end
 local head = redis.call('HGET', heads, room)
 if head then return {'ok', head} end
+-- The store has not all that was numbered from them: only a new epoch is beyond it. See adopt.lua.
+if redis.call('EXISTS', heads) == 0 and redis.call('XRANGE', wal, '(' .. (state[6] or '0-0'), '+', 'COUNT', 1)[1] then
+  return {'invalid'}
+end
 if state[2] ~= ARGV[5] or state[3] ~= ARGV[4] then return {'stale'} end
 
 local epoch, seq, ts, messages = tonumber(ARGV[6]), tonumber(ARGV[7]), tonumber(ARGV[8]), tonumber(ARGV[9])
@@ -23,7 +27,7 @@ if aside then
   if oldMessages > messages then messages = oldMessages end
 end
 redis.call('HDEL', meta, 'miss:' .. room)
-redis.call('UNLINK', prefix .. 'recent:' .. room, prefix .. 'older:' .. room, prefix .. 'membership:' .. room)
+redis.call('UNLINK', KEYS[5], KEYS[6], KEYS[7])
 local frame = ARGV[10]
 if frame ~= '' then
   local time = redis.call('TIME')
@@ -35,7 +39,7 @@ if frame ~= '' then
   redis.call('XADD', wal, '*', 'f', stamped, 'g', struct.pack('>I4I8', 1, messages))
   redis.call('HSET', meta,
     'wal_bytes', string.format('%.0f', walBytes + #stamped + 12), 'wal_events', string.format('%.0f', walEvents + 1))
-  redis.call('APPEND', prefix .. 'recent:' .. room, stamped)
+  redis.call('APPEND', KEYS[5], stamped)
   redis.call(publish, prefix .. 'room:' .. room, stamped)
   if walEvents == 0 then redis.call(publish, prefix .. 'wake', '') end
 end

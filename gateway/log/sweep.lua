@@ -14,9 +14,10 @@ for i, room in ipairs(names) do
   if found[i] then
     local _, seq, ts, committed = struct.unpack('>ddddd', found[i])
     if ts < before and committed >= seq then
-      redis.call('HDEL', KEYS[1], room)
       local at = ARGV[1]
+      -- The head last: where a slot moves and these are away, the room is swept another time.
       redis.call('UNLINK', at .. 'recent:' .. room, at .. 'older:' .. room, at .. 'membership:' .. room)
+      redis.call('HDEL', KEYS[1], room)
       swept = swept + 1
     end
   end

@@ -24,6 +24,8 @@ export interface Leases {
   readonly mine: ReadonlySet<number>;
   /** Shards that no living process has. */
   readonly free: readonly number[];
+  /** Others that live under the name of this one, which is a mistake of whoever named them. */
+  readonly namesakes: number;
 }
 
 export interface Tail {
@@ -48,6 +50,6 @@ export interface Tail {
   committed(batch: TailBatch): Promise<number>;
   /** Keeps an event that the store refuses for good, for a human to look at. */
   park(room: string, event: StoredEvent, reason: string): Promise<void>;
-  /** Forgets rooms of the shard that are idle and fully committed; answers how many. */
+  /** Forgets message ids that are old, and rooms of the shard that are idle and fully committed; answers how many. */
   sweep(shard: number): Promise<number>;
 }

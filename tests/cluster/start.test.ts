@@ -48,21 +48,67 @@ async function refusal(env: Record<string, string>): Promise<string> {
 }
 
 test('a REDIS_URL that leads nowhere', async () => {
-  expect(await refusal({ REDIS_URL: `redis://127.0.0.1:${await freePort()}` })).toContain('REDIS_URL');
+  const address = `127.0.0.1:${await freePort()}`;
+  const line = await refusal({ REDIS_URL: `redis://${address}` });
+  expect(line).toContain(`REDIS_URL: ${address} cannot be used`);
+  expect(line).toContain('ECONNREFUSED');
 });
 
 test('a REDIS_URL that leads to something else', async () => {
-  expect(await refusal({ REDIS_URL: `redis://127.0.0.1:${postgres.port}` })).toContain('REDIS_URL');
+  const web = Bun.serve({ port: 0, hostname: '127.0.0.1', fetch: () => new Response('') });
+  for (const port of [postgres.port, web.port]) {
+    const line = await refusal({ REDIS_URL: `redis://127.0.0.1:${port}` });
+    expect(line).toContain(`REDIS_URL: 127.0.0.1:${port} cannot be used`);
+    expect(line).toContain('is it a Redis');
+  }
+  await web.stop(true);
+});
+
+test('TLS where none is spoken', async () => {
+  expect(await refusal({ REDIS_URL: redis.url.replace('redis:', 'rediss:') })).toContain('with TLS?');
 });
 
 test('a wrong password, which is not repeated', async () => {
   const line = await refusal({ REDIS_URL: `redis://:wrongpassword@127.0.0.1:${locked.port}` });
   expect(line).toContain('REDIS_URL');
+  expect(line).toContain('WRONGPASS');
   expect(line).not.toContain('wrongpassword');
 });
 
 test('no password where one is needed', async () => {
-  expect(await refusal({ REDIS_URL: `redis://127.0.0.1:${locked.port}` })).toContain('REDIS_URL');
+  const line = await refusal({ REDIS_URL: `redis://127.0.0.1:${locked.port}` });
+  expect(line).toContain('REDIS_URL');
+  expect(line).toContain('NOAUTH');
+});
+
+test('a replica, before the database is touched', async () => {
+  const replica = await startRedis({ fsync: 'off', settings: { replicaof: `127.0.0.1 ${redis.port}` } });
+  const url = await postgres.createDatabase('beside_a_replica');
+  const line = await refusal({ REDIS_URL: replica.url, DATABASE_URL: url });
+  expect(line).toContain('REDIS_URL: Redis is a replica');
+  expect(line).toContain(String(redis.port));
+  const tables = await postgres.psql(`SELECT count(*) FROM pg_tables WHERE schemaname = 'public'`, url);
+  expect(tables.trim()).toBe('0');
+  await replica.close();
+});
+
+test('a key of the log that holds something else', async () => {
+  await redis.ask('LPUSH', 'strange:shards', 'x');
+  const line = await refusal({ KEY_PREFIX: 'strange' });
+  expect(line).toContain('REDIS_URL: strange:shards cannot be used: WRONGTYPE');
+});
+
+test('a full Redis, but not for a log that is there already: somebody must empty it', async () => {
+  const full = await startRedis({ fsync: 'off' });
+  const settings = { REDIS_URL: full.url, DATABASE_URL: postgres.url, KEY_PREFIX: 'full' };
+  const gateway = await startGateway(settings);
+  await full.ask('CONFIG', 'SET', 'maxmemory', '1');
+  await gateway.stop();
+  await gateway.restart();
+  await gateway.close();
+  const line = await refusal({ ...settings, KEY_PREFIX: 'other' });
+  expect(line).toContain('REDIS_URL: other:shards cannot be used: OOM');
+  await full.close();
 });
 
 test('a Redis that evicts what is not stored yet', async () => {
