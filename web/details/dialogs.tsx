@@ -5,6 +5,7 @@ import { useChatStore } from '../chat-context.ts';
 import type { RoomEntry } from '../room-entry.ts';
 import { FormDialog } from '../ui/dialog.tsx';
 import { Field } from '../ui/field.tsx';
+import { UserIdField } from '../ui/user-id-field.tsx';
 
 interface RoomDialogProps {
   readonly roomId: string;
@@ -17,15 +18,7 @@ export function AddMemberDialog({ roomId, onClose }: RoomDialogProps) {
     chat.setMember(roomId, String(fields.get('user')).trim(), {});
   return (
     <FormDialog title="Add a member" action="Add" run={run} onClose={onClose}>
-      <Field
-        label="User id"
-        name="user"
-        required
-        maxLength={64}
-        autoComplete="off"
-        spellCheck={false}
-        hint="Everybody can copy their own id from the menu at their name."
-      />
+      <UserIdField />
     </FormDialog>
   );
 }

@@ -4,6 +4,7 @@ import { goToRoom } from '../address.ts';
 import { useChatStore } from '../chat-context.ts';
 import { FormDialog } from '../ui/dialog.tsx';
 import { Check, Field } from '../ui/field.tsx';
+import { UserIdField } from '../ui/user-id-field.tsx';
 
 interface DialogProps {
   onClose(): void;
@@ -71,15 +72,7 @@ export function DirectDialog({ onClose }: DialogProps) {
   };
   return (
     <FormDialog title="Direct message" action="Start" run={run} onClose={onClose}>
-      <Field
-        label="User id"
-        name="user"
-        required
-        maxLength={64}
-        autoComplete="off"
-        spellCheck={false}
-        hint="Everybody can copy their own id from the menu at their name. You can also pick somebody from the members of a room."
-      />
+      <UserIdField hint=" You can also pick somebody from the members of a room." />
     </FormDialog>
   );
 }
