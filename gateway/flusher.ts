@@ -59,6 +59,9 @@ export interface FlusherParts {
   onParked(): void;
 }
 
+/** Shards of a lane that are read at once. */
+const readsAtOnce = 8;
+
 interface Lane {
   readonly dirty: Set<number>;
   flushing: Promise<void> | null;
@@ -258,32 +261,65 @@ export class Flusher {
 
   /** Answers whether there was more than one batch. */
   async #flushBatch(lane: Lane): Promise<boolean> {
-    const { tail, batchEventsMax } = this.#parts;
-    const batches: TailBatch[] = [];
-    let events = 0;
-    for (const shard of [...lane.dirty]) {
-      if (!lane.dirty.delete(shard)) continue;
-      // Behind the others: one that alone fills every batch would leave them no place.
-      lane.dirty.add(shard);
-      const batch = await tail.read(shard, batchEventsMax - events);
-      if (batch === null) {
-        lane.dirty.delete(shard);
-        continue;
-      }
-      batches.push(batch);
-      events += batch.events.length;
-      if (events >= batchEventsMax) break;
-    }
+    const batches = await this.#readDirty(lane);
     if (batches.length === 0) return false;
+    const events = batches.flatMap((batch) => batch.events);
     const started = performance.now();
-    await this.#commit(batches.flatMap((batch) => batch.events));
-    this.#parts.onFlushed(events, (performance.now() - started) / 1000);
-    const left = await Promise.all(batches.map((batch) => tail.committed(batch)));
-    // A wal that is empty now tells when it no longer is.
-    batches.forEach(({ shard }, i) => {
-      if (left[i] === 0) lane.dirty.delete(shard);
-    });
-    return events >= batchEventsMax || batches.some(({ more }) => more);
+    await this.#commit(events);
+    this.#parts.onFlushed(events.length, (performance.now() - started) / 1000);
+    await Promise.all(batches.map((batch) => this.#settle(lane, batch)));
+    return events.length >= this.#parts.batchEventsMax || batches.some(({ more }) => more);
+  }
+
+  /** What the lane's dirty shards have, up to a batch; some at once, as each answer waits for Redis and its disk. */
+  async #readDirty(lane: Lane): Promise<readonly TailBatch[]> {
+    const { batchEventsMax } = this.#parts;
+    const batches: TailBatch[] = [];
+    const dirty = [...lane.dirty];
+    let events = 0;
+    for (let i = 0; i < dirty.length && events < batchEventsMax; i += readsAtOnce) {
+      const left = batchEventsMax - events;
+      const shards = dirty.slice(i, i + readsAtOnce);
+      for (const batch of await Promise.all(shards.map((shard) => this.#read(lane, shard, left)))) {
+        // What does not fit any more is read again.
+        if (batch === null || events >= batchEventsMax) continue;
+        batches.push(batch);
+        events += batch.events.length;
+      }
+    }
+    return batches;
+  }
+
+  /**
+   * Taken out first: a wal that was empty tells when it no longer is, and may do so before the answer is here. Back again
+   * behind the others: one that alone fills every batch would leave them no place.
+   */
+  async #read(lane: Lane, shard: number, eventsMax: number): Promise<TailBatch | null> {
+    if (!lane.dirty.delete(shard)) return null;
+    let batch: TailBatch | null = null;
+    try {
+      batch = await this.#parts.tail.read(shard, eventsMax);
+      if (batch !== null) this.#mark(lane, shard);
+    } catch (error) {
+      this.#mark(lane, shard);
+      throw error;
+    }
+    return batch;
+  }
+
+  /** Tells the log what is committed; out of the dirty ones first, as above, and back where something is left. */
+  async #settle(lane: Lane, batch: TailBatch): Promise<void> {
+    lane.dirty.delete(batch.shard);
+    try {
+      if ((await this.#parts.tail.committed(batch)) !== 0) this.#mark(lane, batch.shard);
+    } catch (error) {
+      this.#mark(lane, batch.shard);
+      throw error;
+    }
+  }
+
+  #mark(lane: Lane, shard: number): void {
+    if (this.#owned.has(shard)) lane.dirty.add(shard);
   }
 
   async #commit(events: readonly StoredEvent[]): Promise<void> {
