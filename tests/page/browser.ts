@@ -74,6 +74,11 @@ export class Visitors {
   }
 }
 
+/** Closes these pages, each with the visitor that it belongs to. */
+export async function closeAll(...pages: readonly Page[]): Promise<void> {
+  await Promise.all(pages.map((page) => page.context().close()));
+}
+
 export function composer(page: Page): Locator {
   return page.getByRole('textbox', { name: 'Message', exact: true });
 }

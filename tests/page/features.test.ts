@@ -6,6 +6,7 @@ import type { Browser, Page } from 'playwright-core';
 import { type Gateway, startGateway } from '../gateway.ts';
 import {
   chooseAction,
+  closeAll,
   composer,
   createRoom,
   isWiderThanScreen,
@@ -35,8 +36,6 @@ afterAll(async () => {
   await browser?.close();
   await gateway?.close();
 });
-
-const closeAll = (...pages: Page[]) => Promise.all(pages.map((page) => page.context().close()));
 
 async function openMember(page: Page, name: string, action: string, role: 'menuitem' | 'menuitemradio') {
   await page.getByRole('button', { name: `More about ${name}` }).click();

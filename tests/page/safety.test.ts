@@ -7,6 +7,7 @@ import type { Browser, Page } from 'playwright-core';
 import { type Gateway, startGateway } from '../gateway.ts';
 import {
   chooseAction,
+  closeAll,
   composer,
   createRoom,
   isWiderThanScreen,
@@ -33,8 +34,6 @@ afterAll(async () => {
   await browser?.close();
   await gateway?.close();
 });
-
-const closeAll = (...pages: Page[]) => Promise.all(pages.map((page) => page.context().close()));
 
 interface AxeResult {
   readonly violations: readonly {
