@@ -16,6 +16,7 @@ import { constants } from 'node:os';
 import path from 'node:path';
 import { fileURLToPath } from 'node:url';
 
+const pipesEndMs = 2000;
 export const root = fileURLToPath(new URL('..', import.meta.url));
 
 /** Something that the person at the terminal has to mend: one line, no stack. */
@@ -140,15 +141,24 @@ function newestMs(name) {
   return newest;
 }
 
-/** Runs Bun in the foreground; signals go on to it. Answers its exit code, 137 where it took longer than `timeoutMs`. */
-export function runBun(bun, arguments_, timeoutMs = 0, env = process.env) {
+/**
+ * Runs Bun in the foreground; signals go on to it. What it prints is printed, and given to `take` where there is one.
+ * Answers its exit code, 137 where it took longer than `timeoutMs`.
+ */
+export function runBun(bun, arguments_, timeoutMs = 0, env = process.env, take = undefined) {
   const child = spawn(bun, arguments_, {
     cwd: root,
     env,
-    stdio: 'inherit',
+    stdio: take === undefined ? 'inherit' : ['inherit', 'pipe', 'pipe'],
     timeout: timeoutMs,
     killSignal: 'SIGKILL',
   });
+  for (const name of take === undefined ? [] : ['stdout', 'stderr']) {
+    child[name].on('data', (chunk) => {
+      process[name].write(chunk);
+      take(chunk.toString());
+    });
+  }
   const forward = (signal) => {
     // A terminal gives Ctrl-C to the whole group itself: once is enough.
     if (signal !== 'SIGINT' || !process.stdin.isTTY) child.kill(signal);
@@ -165,7 +175,14 @@ export function runBun(bun, arguments_, timeoutMs = 0, env = process.env) {
     child.on('exit', (code, signal) => {
       clearInterval(orphanTimer);
       for (const name of signals) process.off(name, forward);
-      resolve(code ?? 128 + constants.signals[signal]);
+      const end = () => {
+        clearTimeout(endTimer);
+        for (const pipe of [child.stdout, child.stderr]) pipe?.destroy();
+        resolve(code ?? 128 + constants.signals[signal]);
+      };
+      // The pipes are read to their end, but a process that was left behind may hold them for ever.
+      const endTimer = setTimeout(end, pipesEndMs);
+      child.on('close', end);
     });
   });
 }

@@ -7,6 +7,7 @@ import { spawn, spawnSync } from 'node:child_process';
 import { mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
+import { createFailures } from './failures.mjs';
 import { parseReport } from './junit.mjs';
 import { buildPage, findBun, installPackages, root, runBun } from './prepare.mjs';
 import { ensureSystemPackages } from './system-packages.mjs';
@@ -20,6 +21,7 @@ const testTimeoutMs = 60_000;
 const isUnitOnly = process.argv.includes('--unit');
 const filters = process.argv.slice(2).filter((argument) => !argument.startsWith('-'));
 const total = { passed: 0, failed: 0 };
+const failures = createFailures();
 /** The tests of gateways, by the engine they ran on. */
 const byEngine = new Map();
 /** Black boxes: start.test.ts alone is about the embedded store, which is not on Node. */
@@ -59,11 +61,15 @@ async function runTests(bun, title, files, flags, timeoutMs, env = {}) {
   const report = path.join(folder, 'report.xml');
   const reporter = ['--reporter=junit', `--reporter-outfile=${report}`];
   const arguments_ = ['test', ...flags, ...reporter, ...files];
-  const code = await runBun(bun, arguments_, timeoutMs, { ...process.env, ENGINE: 'bun', ...env });
+  const colour = process.stderr.isTTY ? { FORCE_COLOR: '1' } : {};
+  const wholeEnv = { ...process.env, ENGINE: 'bun', ...colour, ...env };
+  failures.begin(title);
+  const code = await runBun(bun, arguments_, timeoutMs, wholeEnv, failures.take);
   let text = null;
   try {
     text = readFileSync(report, 'utf8');
   } catch {
+    failures.note(`bun test ended with ${code} and without a report`);
     console.error(`parley: ${title}: bun test ended with ${code} and without a report`);
   }
   rmSync(folder, { recursive: true, force: true });
@@ -140,6 +146,8 @@ try {
   console.error(`parley: ${error.message}`);
   total.failed++;
 }
+const why = failures.lines();
+if (why.length > 0) console.log(`\nparley: what failed, again\n\n${why.join('\n')}`);
 console.log('');
 for (const [engine, result] of byEngine) console.log(`tests of gateways with ENGINE=${engine}: ${result}`);
 console.log(`${total.passed} passed, ${total.failed} failed`);
