@@ -65,6 +65,7 @@ class User {
   readonly #waiting = new Map<number, (fields: Fields) => void>();
   #sentAt = new Map<number, number>();
   #seen = 0;
+  #isGreeted = false;
 
   constructor(index: number) {
     this.#token = tokens[index % plan.users] as string;
@@ -154,12 +155,21 @@ class User {
         });
       }
       if (!isLate && (head === null || head >= this.#next)) return setTimeout(look, lookMs);
+      if (isLate) console.error(`left late: ${this.#describe(head)}`);
       lost.add(Math.max(0, (head ?? 0) + 1 - this.#next) + this.#sentAt.size);
       unanswered.add(this.#waiting.size - this.#sentAt.size);
       this.cut();
       return onLeft();
     };
     look();
+  }
+
+  /** For whoever has to find out why. */
+  #describe(head: number | null): string {
+    const state = this.#socket === null ? 'closed' : `in state ${this.#socket.readyState}`;
+    const waiting = `${this.#waiting.size} requests unanswered, ${this.#sentAt.size} of them sends`;
+    const greeted = this.#isGreeted ? 'greeted' : 'never greeted';
+    return `${this.#room}, socket ${state}, ${greeted}, next seq ${this.#next}, head ${head}, ${waiting}`;
   }
 
   cut(): void {
@@ -184,10 +194,15 @@ class User {
     for (const end of frameEnds(bytes)) {
       const op = bytes[at + 1] as number;
       if (op >= eventOps.message && op <= eventOps.epoch_started) this.#onEvent(op, bytes, at, end);
-      else if (op === controlOps.welcome) onReady();
+      else if (op === controlOps.welcome) this.#onWelcome(onReady);
       else if (op === controlOps.ok || op === controlOps.error) this.#onAnswer(op, bytes.subarray(at, end));
       at = end;
     }
+  }
+
+  #onWelcome(onReady: () => void): void {
+    this.#isGreeted = true;
+    onReady();
   }
 
   #onAnswer(op: number, frame: Uint8Array): void {

@@ -7,6 +7,7 @@ declare module 'k6/websockets' {
   export class WebSocket {
     constructor(url: string, protocols?: string | null, params?: Params);
     binaryType: 'arraybuffer';
+    readonly readyState: number;
     onmessage: (message: { readonly data: ArrayBuffer }) => void;
     onclose: (closed: { readonly code?: number }) => void;
     onerror: (failed: { readonly error?: string }) => void;
