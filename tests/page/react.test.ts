@@ -51,6 +51,7 @@ beforeAll(async () => {
   ann = await person('ann');
   bob = await person('bob');
   room = await makeRoom(gateway, ann, [bob]);
+  await write(bob, 'before all that');
   browser = await launchBrowser();
 });
 
@@ -114,6 +115,8 @@ describe('the hooks', () => {
   test('render once a frame while 200 events come in a second, and only who shows them', async () => {
     const shown = await open('counter', ann);
     await shown.getByText('status live').waitFor();
+    // The history is there: what comes from here on is live.
+    await shown.waitForFunction('window.counts().messages > 0');
     const before = await read(shown);
     const count = 400;
     for (let sent = 0; sent < count; sent += 20) {
