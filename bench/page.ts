@@ -9,9 +9,10 @@ import { join } from 'node:path';
 import { parseArgs } from 'node:util';
 import { type Browser, chromium, type Page } from 'playwright-core';
 import { connect } from '../client/connection.ts';
+import { freePort } from '../scripts/free-port.mjs';
 import { buildPage } from '../scripts/prepare.mjs';
 import { fail, grouped, printTable, Report, readNumber, spreadText } from './report.ts';
-import { endWithProcess, freePort, makeFolder, within } from './servers.ts';
+import { endWithProcess, makeFolder, within } from './servers.ts';
 import { median } from './summary.ts';
 
 const help = `Opens and scrolls a room of many messages in Chromium.

@@ -5,8 +5,9 @@ import { afterAll, describe, expect, test } from 'bun:test';
 import { chmodSync, existsSync, readFileSync, statSync, symlinkSync } from 'node:fs';
 import { createServer } from 'node:net';
 import { join } from 'node:path';
+import { freePort } from '../scripts/free-port.mjs';
 import { ensureSystemPackages } from '../scripts/system-packages.mjs';
-import { freePort, makeFolder } from './gateway.ts';
+import { makeFolder } from './gateway.ts';
 import { type Body, fresh, messageId } from './people.ts';
 import { connect, op, reply, until } from './socket.ts';
 

@@ -7,9 +7,10 @@ import { chownSync, copyFileSync, cpSync, existsSync, mkdirSync, readFileSync } 
 import { join } from 'node:path';
 import { loadConfig, settingGroups } from '../gateway/config.ts';
 import { createMetrics } from '../gateway/metrics.ts';
+import { freePort } from '../scripts/free-port.mjs';
 import { ensureSystemPackages } from '../scripts/system-packages.mjs';
 import { composeSecrets, readCompose } from './compose.ts';
-import { freePort, makeFolder } from './gateway.ts';
+import { makeFolder } from './gateway.ts';
 import { configFile } from './haproxy.ts';
 import { until } from './socket.ts';
 

@@ -4,8 +4,9 @@
 import { afterAll, beforeAll, describe, expect, test } from 'bun:test';
 import { mkdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
+import { freePort } from '../scripts/free-port.mjs';
 import { composeSecrets, healthCommand, readCompose } from './compose.ts';
-import { freePort, type GatewayProcess, makeFolder, spawnGateway } from './gateway.ts';
+import { type GatewayProcess, makeFolder, spawnGateway } from './gateway.ts';
 import { type Haproxy, type NameServer, startHaproxy, startNameServer, upgradeFrom } from './haproxy.ts';
 import { fresh, makeToken } from './people.ts';
 import { type PostgresServer, startPostgres } from './postgres.ts';

@@ -4,10 +4,10 @@
 // of its own.
 
 import { mkdtempSync, rmSync } from 'node:fs';
-import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { buildForNode, nodeMain } from '../scripts/build-node.ts';
+import { freePort } from '../scripts/free-port.mjs';
 import { makeDatabase } from './database.ts';
 
 const mainFile = join(import.meta.dir, '..', 'gateway', 'main.ts');
@@ -63,15 +63,6 @@ export function makeFolder(): string {
   const folder = mkdtempSync(join(tmpdir(), 'parley-test-'));
   folders.add(folder);
   return folder;
-}
-
-/** A port that nobody listens on. */
-export async function freePort(): Promise<number> {
-  const server = createServer();
-  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
-  const { port } = server.address() as { port: number };
-  await new Promise<void>((resolve) => server.close(() => resolve()));
-  return port;
 }
 
 const isOnNode = (env: Readonly<Record<string, string>>) => (env.ENGINE ?? process.env.ENGINE) === 'uws';

@@ -5,8 +5,9 @@ import { createSocket } from 'node:dgram';
 import { writeFileSync } from 'node:fs';
 import { request } from 'node:http';
 import { join } from 'node:path';
+import { freePort } from '../scripts/free-port.mjs';
 import { ensureSystemPackages } from '../scripts/system-packages.mjs';
-import { freePort, makeFolder } from './gateway.ts';
+import { makeFolder } from './gateway.ts';
 import { until } from './socket.ts';
 
 export const configFile = join(import.meta.dir, '..', 'deploy', 'haproxy.cfg');

@@ -5,8 +5,9 @@ import { afterAll, beforeAll, describe, expect, setDefaultTimeout, test } from '
 import { createServer } from 'node:net';
 import { join } from 'node:path';
 import { buildForNode, nodeMain } from '../scripts/build-node.ts';
+import { freePort } from '../scripts/free-port.mjs';
 import { makeDatabase } from './database.ts';
-import { freePort, jwtSecret, makeFolder } from './gateway.ts';
+import { jwtSecret, makeFolder } from './gateway.ts';
 import { makeToken } from './people.ts';
 import { connect, until } from './socket.ts';
 

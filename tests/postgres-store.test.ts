@@ -14,9 +14,9 @@ import {
   StoreStartError,
   StoreUnavailable,
 } from '../gateway/store/store.ts';
+import { freePort } from '../scripts/free-port.mjs';
 import { storeConformance } from './conformance/store.ts';
 import { fresh, freshId, hexes, newRoom, noLimit, startTs, Writer } from './conformance/store-writer.ts';
-import { freePort } from './gateway.ts';
 import { type PostgresServer, startPostgres } from './postgres.ts';
 
 const logger = pino({ level: 'silent' });

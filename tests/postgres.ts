@@ -14,7 +14,7 @@ import {
 } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { freePort } from './gateway.ts';
+import { freePort } from '../scripts/free-port.mjs';
 
 /** Where Debian keeps the programs of its versions. */
 const debianFolder = '/usr/lib/postgresql';

@@ -5,7 +5,7 @@ import { closeSync, mkdtempSync, openSync, readFileSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { Redis } from 'ioredis';
-import { freePort } from './gateway.ts';
+import { freePort } from '../scripts/free-port.mjs';
 import { until } from './socket.ts';
 
 const startMs = 20_000;

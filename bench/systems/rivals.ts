@@ -3,8 +3,9 @@
 
 import { existsSync, mkdirSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
+import { freePort } from '../../scripts/free-port.mjs';
 import { type Program, startProgram, startSilent } from '../processes.ts';
-import { freePort, makeFolder, startRedis } from '../servers.ts';
+import { makeFolder, startRedis } from '../servers.ts';
 import { benchSecret, type Deployment, type Stage, type System, stopAll } from './system.ts';
 
 const folder = join(import.meta.dir, '..', 'rivals');

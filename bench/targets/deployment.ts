@@ -3,8 +3,8 @@
 // handle. Unlike ../servers.ts it leaves every setting of the gateway to whoever asks.
 
 import { closeSync, existsSync, openSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
-import { createServer } from 'node:net';
 import { join } from 'node:path';
+import { freePort } from '../../scripts/free-port.mjs';
 import {
   endWithProcess,
   jwtSecret,
@@ -215,15 +215,6 @@ async function untilAnswers(child: Bun.Subprocess, logFile: string, url: string)
     }
     await Bun.sleep(20);
   }
-}
-
-async function freePort(): Promise<number> {
-  const server = createServer();
-  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
-  const address = server.address();
-  await new Promise<void>((resolve) => server.close(() => resolve()));
-  if (address === null || typeof address === 'string') throw new Error('no free port');
-  return address.port;
 }
 
 /** A room that everybody may read; `members` may send as well. */

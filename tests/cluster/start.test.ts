@@ -2,7 +2,8 @@
 // not 0.
 
 import { afterAll, beforeAll, expect, setDefaultTimeout, test } from 'bun:test';
-import { freePort, makeFolder, spawnGateway, startGateway } from '../gateway.ts';
+import { freePort } from '../../scripts/free-port.mjs';
+import { makeFolder, spawnGateway, startGateway } from '../gateway.ts';
 import { type PostgresServer, startPostgres } from '../postgres.ts';
 import { type RedisServer, startRedis } from '../redis.ts';
 import { within } from '../socket.ts';

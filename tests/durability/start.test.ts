@@ -13,7 +13,8 @@ import {
 } from 'node:fs';
 import { createServer } from 'node:net';
 import { join } from 'node:path';
-import { freePort, makeFolder, spawnGateway, startGateway } from '../gateway.ts';
+import { freePort } from '../../scripts/free-port.mjs';
+import { makeFolder, spawnGateway, startGateway } from '../gateway.ts';
 import { follow, makeRoom, messageId, open, person, say } from '../people.ts';
 import { asRefused, type Frame, op, reply, within } from '../socket.ts';
 import { readAll } from './load.ts';

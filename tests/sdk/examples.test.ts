@@ -4,7 +4,8 @@ import { afterAll, beforeAll, expect, test } from 'bun:test';
 import { join } from 'node:path';
 import { type Browser, chromium, type Page } from 'playwright-core';
 import { connect } from '../../client/index.ts';
-import { freePort, type Gateway, makeFolder, startGateway } from '../gateway.ts';
+import { freePort } from '../../scripts/free-port.mjs';
+import { type Gateway, makeFolder, startGateway } from '../gateway.ts';
 import { expectHttp, http, person, register } from '../people.ts';
 
 const examples = join(import.meta.dir, '..', '..', 'examples');
