@@ -8,6 +8,8 @@ const colours = /\u001b\[[0-9;]*m/g;
 const endOfTest = /^\((pass|fail|skip|todo)\) /;
 /** The line before the first test of a file, and the summary behind its last one. */
 const edgeOfFile = /^(\S+\.test\.tsx?:$| *\d+ (pass|fail)$|Ran \d+ tests? across )/;
+/** Above the names of those that failed, once more, in the summary of a run. */
+const listOfFailed = /^\d+ tests? failed:$/;
 /** What Bun prints above an error that belongs to no test. */
 const outsideOfTests = /^# Unhandled error/;
 
@@ -17,6 +19,7 @@ export function createFailures() {
   let rest = '';
   /** The lines since the last test ended. */
   let block = [];
+  let isSummary = false;
   const found = [];
 
   const keep = (...last) => {
@@ -24,7 +27,9 @@ export function createFailures() {
   };
   const takeLine = (line) => {
     const plain = line.replace(colours, '');
-    if (plain.startsWith('(fail) ')) {
+    if (listOfFailed.test(plain)) isSummary = true;
+    else if (isSummary) return;
+    else if (plain.startsWith('(fail) ')) {
       keep(plain);
       block = [];
     } else if (endOfTest.test(plain) || edgeOfFile.test(plain)) {
@@ -41,6 +46,7 @@ export function createFailures() {
       title = nextTitle;
       rest = '';
       block = [];
+      isSummary = false;
     },
     take(text) {
       const lines = (rest + text).split('\n');

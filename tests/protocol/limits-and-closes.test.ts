@@ -28,7 +28,7 @@ let bob: Person;
 let room: string;
 let adas: Socket;
 beforeAll(async () => {
-  gateway = await startGateway({ HEARTBEAT_MS: '400' });
+  gateway = await startGateway({ HEARTBEAT_MS: '3000' });
   [ada, bob] = await Promise.all([person('ada'), person('bob')]);
   adas = await open(gateway, ada);
   room = await makeRoom(gateway, ada, [bob]);
@@ -282,22 +282,28 @@ describe('messages in fragments', () => {
 });
 
 describe('close 4009', () => {
+  let impatient: Gateway;
+  beforeAll(async () => {
+    impatient = await startGateway({ HEARTBEAT_MS: '1000' });
+  });
+  afterAll(() => impatient.close());
+
   test('silence for two heartbeats', async () => {
-    const socket = await open(gateway, ada, { pong: false });
+    const socket = await open(impatient, ada, { pong: false });
     expect((await socket.end()).code).toBe(4009);
     expect(socket.pings).toBeGreaterThanOrEqual(1);
   });
 
   test('not where pings are answered, nor where anything else is sent', async () => {
-    const [answers, talks] = [await open(gateway, ada), await open(gateway, ada, { pong: false })];
-    const silent = await open(gateway, ada, { pong: false });
+    const [answers, talks] = [await open(impatient, ada), await open(impatient, ada, { pong: false })];
+    const silent = await open(impatient, ada, { pong: false });
     while (!silent.isClosed) await Promise.all([talks.settle(), silent.isClosed]);
     await Promise.all([answers.settle(), talks.settle()]);
     expect(answers.pings).toBeGreaterThanOrEqual(1);
   });
 
   test('half a WebSocket frame is no reason to stay', async () => {
-    const socket = await open(gateway, ada, { pong: false });
+    const socket = await open(impatient, ada, { pong: false });
     socket.sendWire(hex('82fe'));
     expect([4009, 1006]).toContain((await socket.end()).code);
   });

@@ -25,7 +25,7 @@ let adas: Socket;
 /** Two sockets of bob's. */
 let bobs: Socket[];
 beforeAll(async () => {
-  gateway = await startGateway({ NOTIFY_ROOM_MAX: '3', HEARTBEAT_MS: '500' });
+  gateway = await startGateway({ NOTIFY_ROOM_MAX: '3', HEARTBEAT_MS: '3000' });
   [ada, bob] = await Promise.all([person('ada'), person('bob')]);
   adas = await open(gateway, ada);
   bobs = await Promise.all([open(gateway, bob), open(gateway, bob)]);
