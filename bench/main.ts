@@ -16,7 +16,10 @@ import type { System } from './systems/system.ts';
 
 /** Rounds of the shapes that count sockets: they swing less than CPU does. */
 const socketRounds = 3;
-/** A run at a rate is longer by so much: it has few messages. */
+/** Until every server has compiled its code and caches are full. */
+const warmSeconds = 2;
+/** With few messages a second that takes longer, and a run is longer by so much. */
+const warmSecondsAtRate = 10;
 const rateStretch = 2;
 
 const isRival = ({ name }: System) => !name.startsWith('bare') && !name.startsWith('parley');
@@ -36,13 +39,14 @@ function roundsOf(shape: Shape, system: System, { pairs, rivalRounds, systems, i
 function runShapeOnce(shape: Shape, system: System, options: Options): Promise<AnyRun> {
   switch (shape.kind) {
     case 'load': {
-      const stretch = 'perSecond' in shape.pace ? rateStretch : 1;
+      const isRate = 'perSecond' in shape.pace;
+      const warm = options.warm ?? (isRate ? warmSecondsAtRate : warmSeconds);
       return runOnce(
         system,
         { ...shape, payloadBytes: options.bytes },
         {
-          warmMs: options.warm * 1000,
-          measureMs: options.seconds * 1000 * stretch,
+          warmMs: warm * 1000,
+          measureMs: options.seconds * 1000 * (isRate ? rateStretch : 1),
           swarms: options.swarms,
           profileDir: options.profileDir,
         },

@@ -18,7 +18,7 @@ const help = `What Parley costs, beside the bare engine and its rivals.
   --pairs N            rounds of each shape, 1 to 50 (7); rivals are in the first 2, or --rival-rounds
   --rival-rounds N     0: without rivals (2)
   --seconds N          length of a run, 0.2 to 60 (2; at a rate twice as long)
-  --warm N             seconds before it (1)
+  --warm N             seconds before it, in which code is compiled and caches fill (2; at a rate 10)
   --bytes N            payload, 26 to 8000 (100)
   --swarms N           processes of the swarm at least, where there are rooms to divide, 1 to 16 (1)
   --cpu-prof DIR       CPU profiles of the servers
@@ -31,7 +31,8 @@ export interface Options {
   readonly pairs: number;
   readonly rivalRounds: number;
   readonly seconds: number;
-  readonly warm: number;
+  /** Null: by the pace of the shape. */
+  readonly warm: number | null;
   readonly bytes: number;
   readonly swarms: number;
   readonly profileDir: string | null;
@@ -46,6 +47,8 @@ function readShapes(text: string): Shape[] {
 function readSystems(text: string): System[] {
   return text.split(',').map((name) => findSystem(name) ?? fail(`--systems: there is no system ${name}`));
 }
+
+const readWarm = (text: string | undefined) => (text === undefined ? null : readNumber('warm', text, 0, 30));
 
 export function readOptions(): Options {
   const text = { type: 'string' } as const;
@@ -84,7 +87,7 @@ export function readOptions(): Options {
     pairs: whole('pairs', quick ? 3 : 7, 1, 50),
     rivalRounds: whole('rival-rounds', 2, 0, 50),
     seconds: readNumber('seconds', values.seconds ?? (quick ? '1' : '2'), 0.2, 60),
-    warm: readNumber('warm', values.warm ?? (quick ? '0.7' : '1'), 0, 30),
+    warm: readWarm(values.warm ?? (quick ? '0.7' : undefined)),
     bytes: whole('bytes', 100, 26, 8000),
     swarms: whole('swarms', 1, 1, 16),
     profileDir: values['cpu-prof'] ?? null,

@@ -153,7 +153,7 @@ export const shapes: readonly Shape[] = [
   },
 ];
 
-/** What `npm run bench` measures unless told otherwise: all that two cores can, in about 25 minutes. */
+/** What `npm run bench` measures unless told otherwise: all that two cores can, in about 35 minutes. */
 export const usualShapes = ['one', 'burst', 'rooms', 'steady', 'two', 'idle', 'connect'];
 
 /** `2*100x100:200s`: processes of the server, rooms x sockets, in flight (`/N`: from so many senders) or a second. */
