@@ -95,7 +95,9 @@ test('the plain page talks with another, and shows what was read', async () => {
   try {
     const ann = await enter('plain_ann');
     const bob = await enter('plain_bob');
-    await ann.getByRole('listitem').getByText('user_joined').first().waitFor();
+    // Whose history is there has joined, and hears who types.
+    for (const page of [ann, bob])
+      await page.getByRole('listitem').getByText('user_joined').first().waitFor();
     await ann.getByLabel('Message').pressSequentially('hel');
     await bob.getByText('plain_ann types').waitFor();
     await ann.getByLabel('Message').fill('hello');
