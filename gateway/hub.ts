@@ -7,7 +7,7 @@ import { Lru } from '../core/lru.ts';
 import { encodeRemoved, type RemovedReason } from '../core/protocol/encode.ts';
 import { decodeEvent, type RoomEvent } from '../core/protocol/events.ts';
 import { historyBytesMax, historyLimitMax } from '../core/protocol/limits.ts';
-import { eventOps } from '../core/protocol/ops.ts';
+import { ephemeralOps, eventOps } from '../core/protocol/ops.ts';
 import { readOp, readSeq } from '../core/protocol/stamp.ts';
 import { Subscription } from './attach.ts';
 import type { Engine } from './engine/engine.ts';
@@ -53,6 +53,8 @@ export interface HubObserver {
   onAttached(room: HubRoom, socket: Socket): void;
   onDetached(room: HubRoom, socket: Socket, isGone: boolean): void;
   onUserFrames(user: string, payload: Uint8Array): void;
+  /** There are new messages in the room, of which its members are to be told. */
+  onNews(room: string): void;
   onControl(payload: Uint8Array): void;
 }
 
@@ -387,6 +389,10 @@ export class Hub implements LogListener {
   }
 
   onRoomFrames(id: string, payload: Uint8Array): void {
+    if (readOp(payload) === ephemeralOps.notification) {
+      this.#observer?.onNews(id);
+      return;
+    }
     const room = this.#rooms.get(id);
     if (room === undefined || room.subscriptions.size === 0) return;
     this.#engine?.publish(ephemeralTopic(id), payload);

@@ -214,6 +214,7 @@ async function start(config: Config): Promise<void> {
       onAttached: (room, socket) => presence.attached(room, socket),
       onDetached: (room, socket, isGone) => presence.detached(room, socket, isGone),
       onUserFrames: (user, payload) => notifications.deliver(user, payload),
+      onNews: (room) => notifications.heardOf(room),
       onControl(payload) {
         const { end_session: session } = decodeValue(payload) as { end_session?: string };
         if (session === undefined) return;

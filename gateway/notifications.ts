@@ -36,6 +36,8 @@ type NotificationValue = [number, string, string | null, number | null, string |
 export class Notifications {
   /** Rooms whose members this process told within the last `messageMs`; true where there is something new since. */
   readonly #recent = new Map<string, boolean>();
+  /** Rooms whose users here are just being told; true where there is something new since. */
+  readonly #telling = new Map<string, boolean>();
   readonly #unread: Unread;
   readonly #parts: NotificationParts;
 
@@ -84,12 +86,17 @@ export class Notifications {
     });
   }
 
-  /** To every member, wherever he is: the process with his sockets knows whether they are subscribed. */
+  /**
+   * To every member, wherever he is: the process with his sockets knows whether they are subscribed. Where all processes
+   * hear the room one word to them is enough, and each tells its own users.
+   */
   async #tellMembers(room: HubRoom): Promise<void> {
     const { log, roomMax } = this.#parts;
     try {
       const memberIds = await this.#parts.hub.memberIds(room);
       if (memberIds.length > roomMax) return;
+      const word = encodeNotification('message', room.id, null, null, {});
+      if (await log.publishIfAllHear(room.id, word)) return;
       const [head] = await log.heads([room.id]);
       if (head === undefined) return;
       const frame = encodeNotification('message', room.id, null, null, {
@@ -103,6 +110,42 @@ export class Notifications {
       if (this.#recent.has(room.id)) this.#recent.set(room.id, true);
       else this.messageSent(room);
     }
+  }
+
+  /** Some process says that there are new messages in the room: users of this one who do not hear them are told. */
+  heardOf(room: string): void {
+    if (this.#telling.has(room)) {
+      this.#telling.set(room, true);
+      return;
+    }
+    this.#telling.set(room, false);
+    void this.#tellHere(room);
+  }
+
+  async #tellHere(room: string): Promise<void> {
+    const { log, clock } = this.#parts;
+    try {
+      const memberIds = await this.#memberIds(room);
+      const deaf = memberIds.filter((user) => this.#unread.isTold(user, room));
+      const [head] = deaf.length > 0 ? await log.heads([room]) : [];
+      if (head !== undefined) {
+        for (const user of deaf) this.#unread.heard(user, room, { head: head.seq, messages: head.messages });
+      }
+    } catch (error) {
+      this.#failed(room, error);
+      this.#telling.set(room, true);
+      await new Promise<void>((resolve) => clock.after(messageMs, resolve));
+    }
+    const isNew = this.#telling.get(room) === true;
+    this.#telling.delete(room);
+    if (isNew) this.heardOf(room);
+  }
+
+  /** Of a room that is just coming up here, or going, the store knows them as well. */
+  async #memberIds(id: string): Promise<readonly string[]> {
+    const { hub, store, roomMax } = this.#parts;
+    const room = hub.active(id);
+    return room === undefined ? await store.memberIds(id, roomMax) : await hub.memberIds(room);
   }
 
   #failed(room: string, error: unknown): void {

@@ -51,7 +51,7 @@ export class Unread {
 
   /** There is something new for this user; all who hear of a room in one turn are counted at once. */
   heard(user: string, room: string, { head, messages }: NewMessages): void {
-    if (!this.#isTold(user, room)) return;
+    if (!this.isTold(user, room)) return;
     let news = this.#rooms.get(room);
     if (news === undefined) {
       news = { head, messages, waiting: new Set(), toldAt: new Map(), ...atRest };
@@ -69,7 +69,7 @@ export class Unread {
   }
 
   /** Who is subscribed with every socket has the messages themselves. */
-  #isTold(user: string, room: string): boolean {
+  isTold(user: string, room: string): boolean {
     for (const socket of this.#parts.users.sockets(user)) if (!socket.subscriptions.has(room)) return true;
     return false;
   }
@@ -97,7 +97,7 @@ export class Unread {
     }
     const due = [...news.waiting].filter((user) => !news.toldAt.has(user));
     for (const user of due) news.waiting.delete(user);
-    return due.filter((user) => this.#isTold(user, room));
+    return due.filter((user) => this.isTold(user, room));
   }
 
   #setTimer(room: string, news: News, at: number): void {

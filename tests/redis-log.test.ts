@@ -3,7 +3,7 @@
 
 import { afterAll, beforeAll, describe, expect, test } from 'bun:test';
 import type { ErrorCode } from '../core/protocol/codes.ts';
-import { encodeMessage } from '../core/protocol/encode.ts';
+import { encodeMessage, encodeTyping } from '../core/protocol/encode.ts';
 import { decodeEvent } from '../core/protocol/events.ts';
 import type { Level } from '../core/protocol/frames.ts';
 import { readSeq } from '../core/protocol/stamp.ts';
@@ -107,6 +107,20 @@ describe('one log of its own', () => {
     expect(again.outcome).toMatchObject({ level: 4, repeated: false });
     const { events } = await store.page(room, null, null, 100, 1e6);
     expect(events.map((bytes) => decodeEvent(bytes).op)).toEqual([71, 64, 64]);
+    await close();
+  });
+
+  test('tells whether all processes hear a room', async () => {
+    const { processes, close, makeRoom } = await openRooms(redis.url, 2);
+    const [{ log }, other] = processes as [LogProcess, LogProcess];
+    const room = await makeRoom();
+    const frame = encodeTyping(room, 'ann', true);
+    await log.subscribeRoom(room);
+    expect(await log.publishIfAllHear(room, frame)).toBe(false);
+    await other.log.subscribeRoom(room);
+    expect(await log.publishIfAllHear(room, frame)).toBe(true);
+    other.log.unsubscribeRoom(room);
+    await until(async () => !(await log.publishIfAllHear(room, frame)), 'the other one to be gone');
     await close();
   });
 

@@ -124,7 +124,7 @@ export async function startHttp(
   });
   hub.connect(
     noEngine,
-    { onAttached: nothing, onDetached: nothing, onUserFrames: nothing, onControl: nothing },
+    { onAttached: nothing, onDetached: nothing, onUserFrames: nothing, onNews: nothing, onControl: nothing },
     nothing,
   );
   const users = new Users({ rates: config, store, clock, logger, metrics });

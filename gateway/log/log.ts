@@ -115,6 +115,11 @@ export interface Log {
   changes(room: string): Promise<LogChanges | null>;
   /** Ephemeral frames to every process that is subscribed to the room; may be lost. */
   publishToRoom(room: string, payload: Uint8Array): void;
+  /**
+   * As `publishToRoom`, as long as that reaches every process; answers false, and publishes nothing, where some process is
+   * not subscribed to the room, or that cannot be told.
+   */
+  publishIfAllHear(room: string, payload: Uint8Array): Promise<boolean>;
   /** Frames to every process that is subscribed to the user; may be lost. */
   publishToUser(user: string, payload: Uint8Array): void;
   /** To every process, this one included; may be lost. For what processes tell each other, never for clients. */

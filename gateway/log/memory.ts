@@ -349,6 +349,11 @@ export class MemoryLog implements Log {
     this.#listener?.onRoomFrames(room, payload);
   }
 
+  async publishIfAllHear(room: string, payload: Uint8Array): Promise<boolean> {
+    this.publishToRoom(room, payload);
+    return true;
+  }
+
   publishToUser(user: string, payload: Uint8Array): void {
     this.#listener?.onUserFrames(user, payload);
   }

@@ -77,6 +77,18 @@ export class RedisChannels {
     }
   }
 
+  /** In a cluster the channels are on different nodes, and there are more processes than hear one room. */
+  async publishIfAllHear(room: string, payload: Uint8Array): Promise<boolean> {
+    const { connection, keys, scripts, logger } = this.#parts;
+    if (connection.facts.isCluster) return false;
+    try {
+      return await scripts.publishIfAllHear(keys.controlChannel, keys.roomChannel(room), payload);
+    } catch (err) {
+      logger.debug({ err, room }, 'whether all processes hear a room is not known');
+      return false;
+    }
+  }
+
   publish(channel: string, payload: Uint8Array): void {
     const { connection, logger } = this.#parts;
     connection.call(connection.publishCommand, channel, payload).catch((err: unknown) => {

@@ -38,7 +38,14 @@ const attemptsMax = 4;
 /** Rooms asked for in one call; a script takes some thousand arguments at most. */
 const headsPerCall = 1000;
 
+/** KEYS 1 a channel that every process is subscribed to, 2 one that some of them are; ARGV 1 payload. */
+const publishIfAllHearText = `local counts = redis.call('PUBSUB', 'NUMSUB', KEYS[1], KEYS[2])
+if counts[2] ~= counts[4] then return 0 end
+redis.call('PUBLISH', KEYS[2], ARGV[1])
+return 1`;
+
 /** Scripts that may run on any server. */
+const publishIfAllHear = script(publishIfAllHearText);
 const committed = script(committedText);
 const sweep = script(sweepText);
 const roster = script(rosterText);
@@ -135,6 +142,11 @@ export class RedisScripts {
   /** Not of the log: who is in a room. */
   async roster(keys: readonly string[], args: readonly Argument[]): Promise<readonly unknown[]> {
     return (await this.#run(roster, keys, args)) as unknown[];
+  }
+
+  /** Publishes on `channel` if all who hear `everybody` hear it as well; answers whether. Not in a cluster. */
+  async publishIfAllHear(everybody: string, channel: string, payload: Uint8Array): Promise<boolean> {
+    return Number(await this.#run(publishIfAllHear, [everybody, channel], [payload])) === 1;
   }
 
   #shard(shard: number): ShardKeys {

@@ -130,6 +130,10 @@ export class RedisLog implements Log {
     this.#channels.publish(this.#parts.keys.roomChannel(room), payload);
   }
 
+  publishIfAllHear(room: string, payload: Uint8Array): Promise<boolean> {
+    return this.#channels.publishIfAllHear(room, payload);
+  }
+
   publishToUser(user: string, payload: Uint8Array): void {
     this.#channels.publish(this.#parts.keys.userChannel(user), payload);
   }

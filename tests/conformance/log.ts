@@ -651,6 +651,14 @@ export function logConformance(name: string, open: (count: number) => Promise<Op
         }
       });
 
+      test('that are meant for all processes reach them where all are subscribed to the room', async () => {
+        const room = await makeRoom();
+        // In a cluster nobody can tell.
+        if (!(await log.publishIfAllHear(room, payload))) return;
+        for (const ear of ears)
+          await until(() => ear.roomFrames.some(([id]) => id === room), 'a frame of the room');
+      });
+
       test('of a user reach every process that is subscribed to the user, the own one included', async () => {
         const user = fresh('user');
         for (const each of opened.logs) each.subscribeUser(user);

@@ -181,6 +181,7 @@ export async function startProcess(options: ProcessOptions = {}) {
       onAttached: (room, socket) => presence.attached(room, socket),
       onDetached: (room, socket, isGone) => presence.detached(room, socket, isGone),
       onUserFrames: (user, payload) => notifications.deliver(user, payload),
+      onNews: (room) => notifications.heardOf(room),
       onControl: () => undefined,
     },
     () => sweepSlow(gateway.sockets, { slowBytes: limits.slowBytes, backlogBytesMax }, metrics),
