@@ -148,7 +148,7 @@ async function open(job: OpenJob): Promise<Parts> {
     onAppended() {
       // Nobody counts.
     },
-    onWake: (shard) => tail.onWake(shard),
+    onWake: (shard, isAwaited) => tail.onWake(shard, isAwaited),
   });
   const flusher = new Flusher({
     tail,

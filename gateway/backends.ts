@@ -136,7 +136,7 @@ async function openCluster(parts: BackendParts, redisUrl: string): Promise<Backe
       metrics.appends.appended += entries;
       metrics.observeAppendBatch(entries);
     },
-    onWake: (shard) => tail.onWake(shard),
+    onWake: (shard, isAwaited) => tail.onWake(shard, isAwaited),
   });
   connection.observe(log);
   await orStartError(keys.controlChannel, connection.subscribe(keys.controlChannel));

@@ -2,16 +2,9 @@
 // each wal, commits, marks what was committed. Runs in every process of a deployment with a tail. Repeating any step,
 // or two owners at once, does no harm: the store knows what it has.
 
-import { createHash } from 'node:crypto';
-import type { Clock, Random, Timer } from '../core/clock.ts';
-import { encodeMap, encodeMessage, encodeMessageDeleted } from '../core/protocol/encode.ts';
-import { decodeEvent } from '../core/protocol/events.ts';
-import { stamp } from '../core/protocol/stamp.ts';
-import { makeUuid } from '../core/uuid.ts';
-import type { Append, Log } from './log/log.ts';
-import type { Tail, TailBatch } from './log/tail.ts';
-import type { Logger } from './logger.ts';
-import { type Repeat, type Store, type StoredEvent, StoreRefused } from './store/store.ts';
+import type { Timer } from '../core/clock.ts';
+import { BatchCommit, type BatchCommitParts } from './flusher-commit.ts';
+import type { TailBatch } from './log/tail.ts';
 
 /** How often leases are renewed and shares compared. */
 const leaseIntervalMs = 1500;
@@ -19,8 +12,16 @@ const leaseIntervalMs = 1500;
 const freeMsMax = 2500;
 /** What was taken so is kept for this long above the share; by then the dead are no longer counted. */
 const keptMs = 10_000;
-/** Connections used side by side: shards are divided among so many lanes. */
-const lanes = 2;
+/** Batches under way side by side, each over a connection of its own; a shard is in one of them at most. */
+const flushesMax = 2;
+/** Shards of a batch that are read at once. */
+const readsAtOnce = 16;
+/**
+ * What is on disk already and waited for by nobody is gathered for so many flush intervals, as long as fewer shards than
+ * this have something and the last batch had fewer events than this: a small batch costs nearly as much as a large one.
+ */
+const gatherIntervals = 5;
+const gatheredMax = 16;
 /** A wake-up may be missed without a word: this often some shards are looked at, in turn. */
 const lookMs = 1000;
 const lookShards = 16;
@@ -31,53 +32,25 @@ const sweepIntervalMs = 60_000;
 const backoffMsMin = 100;
 const backoffMsMax = 5000;
 
-/**
- * A deleted message in the place of an event. Its id comes from the event's bytes, so that whoever commits the same
- * batch again, or at the same time, makes the same row.
- */
-function makeVoid({ bytes, number }: StoredEvent): StoredEvent {
-  const { room, seq, ts, from } = decodeEvent(bytes);
-  const id = new Uint8Array(createHash('sha256').update(bytes).digest().subarray(0, 16));
-  // A UUID of version 8: made as its maker likes.
-  id[6] = ((id[6] as number) & 0x0f) | 0x80;
-  id[8] = ((id[8] as number) & 0x3f) | 0x80;
-  const made = encodeMessage(room, from ?? 'server', id, 'custom', null, encodeMap({ deleted: true }));
-  stamp(made, 0, seq, ts);
-  return { bytes: made, number };
-}
-
-export interface FlusherParts {
-  readonly tail: Tail;
-  readonly log: Log;
-  readonly store: Store;
-  readonly clock: Clock;
-  readonly random: Random;
-  readonly logger: Logger;
+export interface FlusherParts extends BatchCommitParts {
   readonly flushIntervalMs: number;
   readonly batchEventsMax: number;
   onFlushed(events: number, seconds: number): void;
-  onParked(): void;
-}
-
-/** Shards of a lane that are read at once. */
-const readsAtOnce = 8;
-
-interface Lane {
-  readonly dirty: Set<number>;
-  flushing: Promise<void> | null;
-  timer: Timer | null;
-  failures: number;
 }
 
 export class Flusher {
   readonly #parts: FlusherParts;
   readonly #owned = new Set<number>();
-  readonly #lanes: Lane[] = Array.from({ length: lanes }, () => ({
-    dirty: new Set(),
-    flushing: null,
-    timer: null,
-    failures: 0,
-  }));
+  readonly #commit: BatchCommit;
+  /** Owned shards that may have something, and those that a batch under way is from. */
+  readonly #dirty = new Set<number>();
+  readonly #busy = new Set<number>();
+  readonly #flushing = new Set<Promise<void>>();
+  #timer: { readonly delayMs: number; readonly stop: () => void } | null = null;
+  /** Somebody waits for what is in the log, or it may be lost there. */
+  #isAwaited = false;
+  #lastEvents = 0;
+  #failures = 0;
   /** Shards that nobody had at the last look, and since when. */
   #free = new Map<number, number>();
   /** Shards taken although they are above the share, and until when they are kept. */
@@ -93,6 +66,7 @@ export class Flusher {
 
   constructor(parts: FlusherParts) {
     this.#parts = parts;
+    this.#commit = new BatchCommit(parts);
   }
 
   start(): void {
@@ -180,8 +154,8 @@ export class Flusher {
       this.#kept.set(shard, clock.now() + keptMs);
       logger.info({ shard }, 'a shard that nobody flushed is taken over');
     }
-    await Promise.all(claimed.map((shard) => tail.watch(shard, () => this.#wake(shard))));
-    for (const shard of claimed) this.#wake(shard);
+    await Promise.all(claimed.map((shard) => tail.watch(shard, (isAwaited) => this.#wake(shard, isAwaited))));
+    for (const shard of claimed) this.#wake(shard, true);
   }
 
   #isKept(shard: number): boolean {
@@ -191,7 +165,7 @@ export class Flusher {
   #disown(shard: number): void {
     this.#owned.delete(shard);
     this.#kept.delete(shard);
-    this.#laneOf(shard).dirty.delete(shard);
+    this.#dirty.delete(shard);
     this.#parts.tail.unwatch(shard);
   }
 
@@ -208,10 +182,6 @@ export class Flusher {
 
   // Flushing.
 
-  #laneOf(shard: number): Lane {
-    return this.#lanes[shard % lanes] as Lane;
-  }
-
   async #look(): Promise<void> {
     const { tail, logger } = this.#parts;
     const owned = [...this.#owned].sort((a, b) => a - b);
@@ -220,71 +190,119 @@ export class Flusher {
     this.#looked = shards.at(-1) ?? noShard;
     if (shards.length === 0) return;
     try {
-      for (const shard of await tail.waiting(shards)) if (this.#owned.has(shard)) this.#wake(shard);
+      for (const shard of await tail.waiting(shards)) if (this.#owned.has(shard)) this.#wake(shard, true);
     } catch (err) {
       logger.debug({ err }, 'what waits could not be looked at');
     }
   }
 
-  #wake(shard: number): void {
-    const lane = this.#laneOf(shard);
-    lane.dirty.add(shard);
-    this.#schedule(lane, this.#parts.flushIntervalMs);
+  #wake(shard: number, isAwaited: boolean): void {
+    this.#dirty.add(shard);
+    if (isAwaited) this.#isAwaited = true;
+    this.#schedule(this.#delayMs());
   }
 
-  #schedule(lane: Lane, delayMs: number): void {
-    if (lane.timer !== null || lane.flushing !== null || this.#isStopped) return;
-    lane.timer = this.#parts.clock.after(delayMs, () => {
-      lane.timer = null;
-      lane.flushing = this.#flush(lane);
+  /** How long to gather before the next batch. */
+  #delayMs(): number {
+    const { flushIntervalMs, tail } = this.#parts;
+    const isMuch = this.#dirty.size >= gatheredMax || this.#lastEvents >= gatheredMax;
+    return this.#isAwaited || isMuch || !tail.isOnDisk ? flushIntervalMs : flushIntervalMs * gatherIntervals;
+  }
+
+  /** After this long, or before. After failures nothing makes it come sooner. */
+  #schedule(delayMs: number): void {
+    if (this.#isStopped) return;
+    if (this.#timer !== null && (this.#failures > 0 || this.#timer.delayMs <= delayMs)) return;
+    this.#timer?.stop();
+    const timer = this.#parts.clock.after(delayMs, () => {
+      this.#timer = null;
+      this.#start();
     });
+    this.#timer = { delayMs, stop: () => timer.stop() };
   }
 
-  /** One batch over the lane's dirty shards; comes again at once where there is more. */
-  async #flush(lane: Lane): Promise<void> {
-    let delayMs: number | null = null;
+  #start(): void {
+    if (this.#isStopped || this.#flushing.size >= flushesMax) return;
+    const flushing: Promise<void> = this.#flush().then((delayMs) => {
+      this.#flushing.delete(flushing);
+      if (delayMs !== null) this.#schedule(delayMs);
+    });
+    this.#flushing.add(flushing);
+  }
+
+  /** One batch over dirty shards; answers after how many ms to come again, null where nothing is left to do. */
+  async #flush(): Promise<number | null> {
+    this.#isAwaited = false;
     try {
-      const isFull = await this.#flushBatch(lane);
-      lane.failures = 0;
+      const isFull = await this.#flushBatch();
+      this.#failures = 0;
       this.#fault = null;
-      if (lane.dirty.size > 0) delayMs = isFull ? 0 : this.#parts.flushIntervalMs;
+      if (this.#ready().length === 0) return null;
+      return isFull ? 0 : this.#delayMs();
     } catch (err) {
-      lane.failures++;
+      this.#failures++;
+      this.#isAwaited = true;
       this.#fault = 'events wait in the log: the store or Redis does not answer';
-      const ceiling = Math.min(backoffMsMax, backoffMsMin * 2 ** Math.min(lane.failures, 10));
-      delayMs = backoffMsMin + this.#parts.random.fraction() * ceiling;
+      const ceiling = Math.min(backoffMsMax, backoffMsMin * 2 ** Math.min(this.#failures, 10));
+      const delayMs = backoffMsMin + this.#parts.random.fraction() * ceiling;
       this.#parts.logger.warn({ err, delayMs: Math.round(delayMs) }, 'a flush failed; trying again');
+      // What was to come sooner would meet the same.
+      this.#timer?.stop();
+      this.#timer = null;
+      return delayMs;
     }
-    lane.flushing = null;
-    if (delayMs !== null) this.#schedule(lane, delayMs);
+  }
+
+  /** Dirty shards that no batch under way is from. */
+  #ready(): readonly number[] {
+    return [...this.#dirty].filter((shard) => !this.#busy.has(shard));
   }
 
   /** Answers whether there was more than one batch. */
-  async #flushBatch(lane: Lane): Promise<boolean> {
-    const batches = await this.#readDirty(lane);
-    if (batches.length === 0) return false;
-    const events = batches.flatMap((batch) => batch.events);
-    const started = performance.now();
-    await this.#commit(events);
-    this.#parts.onFlushed(events.length, (performance.now() - started) / 1000);
-    await Promise.all(batches.map((batch) => this.#settle(lane, batch)));
-    return events.length >= this.#parts.batchEventsMax || batches.some(({ more }) => more);
+  async #flushBatch(): Promise<boolean> {
+    const { batchEventsMax, onFlushed } = this.#parts;
+    const mine = new Set<number>();
+    try {
+      const batches = await this.#readReady(mine);
+      this.#lastEvents = batches.reduce((sum, batch) => sum + batch.events.length, 0);
+      if (batches.length === 0) return false;
+      const events = batches.flatMap((batch) => batch.events);
+      // The next batch may be read while this one is committed.
+      if (events.length >= batchEventsMax && this.#ready().length > 0) this.#schedule(0);
+      const started = performance.now();
+      await this.#commit.commit(events);
+      onFlushed(events.length, (performance.now() - started) / 1000);
+      await Promise.all(batches.map((batch) => this.#settle(batch)));
+      return events.length >= batchEventsMax || batches.some(({ more }) => more);
+    } finally {
+      for (const shard of mine) this.#busy.delete(shard);
+    }
   }
 
-  /** What the lane's dirty shards have, up to a batch; some at once, as each answer waits for Redis and its disk. */
-  async #readDirty(lane: Lane): Promise<readonly TailBatch[]> {
+  /** What ready shards have, up to a batch; some at once, as each answer waits for Redis and its disk. `mine`: are busy now. */
+  async #readReady(mine: Set<number>): Promise<readonly TailBatch[]> {
     const { batchEventsMax } = this.#parts;
     const batches: TailBatch[] = [];
-    const dirty = [...lane.dirty];
+    const ready = this.#ready();
     let events = 0;
-    for (let i = 0; i < dirty.length && events < batchEventsMax; i += readsAtOnce) {
+    for (let i = 0; i < ready.length && events < batchEventsMax; i += readsAtOnce) {
       const left = batchEventsMax - events;
-      const shards = dirty.slice(i, i + readsAtOnce);
-      for (const batch of await Promise.all(shards.map((shard) => this.#read(lane, shard, left)))) {
+      // Another batch may have taken some of them meanwhile.
+      const shards = ready.slice(i, i + readsAtOnce).filter((shard) => !this.#busy.has(shard));
+      for (const shard of shards) {
+        mine.add(shard);
+        this.#busy.add(shard);
+      }
+      const read = await Promise.all(shards.map((shard) => this.#read(shard, left)));
+      for (const [at, batch] of read.entries()) {
         // What does not fit any more is read again.
-        if (batch === null || events >= batchEventsMax) continue;
-        batches.push(batch);
-        events += batch.events.length;
+        if (batch !== null && events < batchEventsMax) {
+          batches.push(batch);
+          events += batch.events.length;
+        } else {
+          mine.delete(shards[at] as number);
+          this.#busy.delete(shards[at] as number);
+        }
       }
     }
     return batches;
@@ -294,116 +312,45 @@ export class Flusher {
    * Taken out first: a wal that was empty tells when it no longer is, and may do so before the answer is here. Back again
    * behind the others: one that alone fills every batch would leave them no place.
    */
-  async #read(lane: Lane, shard: number, eventsMax: number): Promise<TailBatch | null> {
-    if (!lane.dirty.delete(shard)) return null;
+  async #read(shard: number, eventsMax: number): Promise<TailBatch | null> {
+    if (!this.#dirty.delete(shard)) return null;
     let batch: TailBatch | null = null;
     try {
       batch = await this.#parts.tail.read(shard, eventsMax);
-      if (batch !== null) this.#mark(lane, shard);
+      if (batch !== null) this.#mark(shard);
     } catch (error) {
-      this.#mark(lane, shard);
+      this.#mark(shard);
       throw error;
     }
     return batch;
   }
 
   /** Tells the log what is committed; out of the dirty ones first, as above, and back where something is left. */
-  async #settle(lane: Lane, batch: TailBatch): Promise<void> {
-    lane.dirty.delete(batch.shard);
+  async #settle(batch: TailBatch): Promise<void> {
+    this.#dirty.delete(batch.shard);
     try {
-      if ((await this.#parts.tail.committed(batch)) !== 0) this.#mark(lane, batch.shard);
+      if ((await this.#parts.tail.committed(batch)) !== 0) this.#mark(batch.shard);
     } catch (error) {
-      this.#mark(lane, batch.shard);
+      this.#mark(batch.shard);
       throw error;
     }
   }
 
-  #mark(lane: Lane, shard: number): void {
-    if (this.#owned.has(shard)) lane.dirty.add(shard);
-  }
-
-  async #commit(events: readonly StoredEvent[]): Promise<void> {
-    const { store } = this.#parts;
-    let repeats: readonly Repeat[];
-    try {
-      repeats = await store.commit(events);
-    } catch (error) {
-      if (!(error instanceof StoreRefused)) throw error;
-      await this.#commitApart(events, error);
-      return;
-    }
-    if (repeats.length > 0) await this.#commitWithout(events, repeats);
-  }
-
-  /** One bad row must not stop a shard: halves, until it stands alone; then it is parked and its seq left void. */
-  async #commitApart(events: readonly StoredEvent[], error: StoreRefused): Promise<void> {
-    if (events.length > 1) {
-      const middle = Math.floor(events.length / 2);
-      await this.#commit(events.slice(0, middle));
-      await this.#commit(events.slice(middle));
-      return;
-    }
-    const [event] = events as [StoredEvent];
-    const { room, seq } = decodeEvent(event.bytes);
-    this.#parts.logger.error({ err: error, room, seq }, 'the store refuses an event; it is parked');
-    const { tail, store, onParked } = this.#parts;
-    await tail.park(room, event, error.message);
-    onParked();
-    try {
-      await store.commit([makeVoid(event)]);
-    } catch (refused) {
-      if (!(refused instanceof StoreRefused)) throw refused;
-      this.#parts.logger.error(
-        { err: refused, room, seq },
-        'the store refuses a void row as well; its seq stays empty',
-      );
-    }
-  }
-
-  /** Late doubles that slipped past the log: their seqs stay, as deleted messages under fresh ids. */
-  async #commitWithout(events: readonly StoredEvent[], repeats: readonly Repeat[]): Promise<void> {
-    const doubles = new Set(repeats.map(({ index }) => index));
-    await this.#commit(events.map((event, i) => (doubles.has(i) ? makeVoid(event) : event)));
-    for (const index of doubles) {
-      const { room, seq } = decodeEvent((events[index] as StoredEvent).bytes);
-      this.#parts.logger.warn({ room, seq }, 'a message was in the log twice; the second one is deleted');
-      this.#appendDeletion(room, seq);
-    }
-  }
-
-  #freshId(): Uint8Array {
-    return makeUuid(this.#parts.clock.now(), this.#parts.random.bytes(10));
-  }
-
-  #appendDeletion(room: string, target: number): void {
-    const { log, logger } = this.#parts;
-    const deletion: Append = {
-      room,
-      bytes: encodeMessageDeleted(room, null, target),
-      id: this.#freshId(),
-      from: '',
-      level: 1,
-      settle() {
-        // The event itself tells.
-      },
-      fail: (code) => logger.warn({ room, target, code }, 'a double could not be taken back in the log'),
-    };
-    log.append(deletion);
+  #mark(shard: number): void {
+    if (this.#owned.has(shard)) this.#dirty.add(shard);
   }
 
   /** Flushes what it can and lets go of its shards. */
   async stop(): Promise<void> {
     this.#isStopped = true;
     for (const timer of this.#timers) timer.stop();
-    for (const lane of this.#lanes) lane.timer?.stop();
+    this.#timer?.stop();
     const { tail, logger } = this.#parts;
     try {
-      for (const lane of this.#lanes) {
-        await lane.flushing;
-        for (const shard of this.#owned) if (this.#laneOf(shard) === lane) lane.dirty.add(shard);
-        // Up to what is there now: under load it never ends, and others go on from here.
-        while (await this.#flushBatch(lane));
-      }
+      await Promise.all(this.#flushing);
+      for (const shard of this.#owned) this.#dirty.add(shard);
+      // Up to what is there now: under load it never ends, and others go on from here.
+      while (await this.#flushBatch());
     } catch (err) {
       logger.warn({ err }, 'the last flush failed; another process goes on from here');
     }

@@ -134,15 +134,20 @@ async function stored(store: Store, room: string, count: number) {
 /** Every wal is empty, and its counters say so. */
 async function untilEmpty({ keys }: LogProcess): Promise<void> {
   for (const { wal, meta } of keys.shards) {
-    await until(async () => Number(await redis.ask('XLEN', wal)) === 0, `${wal} to be empty`, 30_000);
-    const counters = (await redis.ask('HMGET', meta, 'wal_bytes', 'wal_events')) as (string | null)[];
-    expect(counters.map((value) => value ?? '0')).toEqual(['0', '0']);
+    const read = `return {redis.call('XLEN', KEYS[1]), redis.call('HMGET', KEYS[2], 'wal_bytes', 'wal_events')}`;
+    const look = async () => {
+      // At one moment: something may still be appended.
+      const [length, counters] = (await redis.ask('EVAL', read, 2, wal, meta)) as [number, (string | null)[]];
+      return Number(length) === 0 && counters.map((value) => value ?? '0');
+    };
+    expect(await until(look, `${wal} to be empty`, 30_000)).toEqual(['0', '0']);
   }
 }
 
 function wrapTail(tail: Tail, changes: Partial<Tail>): Tail {
   return {
     shards: tail.shards,
+    isOnDisk: tail.isOnDisk,
     meet: (wanted) => tail.meet(wanted),
     release: (shards) => tail.release(shards),
     leave: () => tail.leave(),
@@ -242,7 +247,7 @@ describe('two processes of one name', () => {
   });
 });
 
-test('a shard that fills every batch leaves the others of its lane their turn', async () => {
+test('a shard that fills every batch leaves the others their turn', async () => {
   const perBatch = 10;
   const commits: string[][] = [];
   const { processes, makeRoom, close, real, store } = await open(1, { flushes: false }, (inner) => ({
@@ -253,13 +258,9 @@ test('a shard that fills every batch leaves the others of its lane their turn', 
     },
   }));
   const [{ log, keys, tail }] = processes as [LogProcess];
-  // Lanes are even and odd shards.
-  const even: string[] = [];
-  while (new Set(even.map((room) => keys.shardOf(room))).size < 2) {
-    const room = await makeRoom();
-    if (keys.shardOf(room) % 2 === 0) even.push(room);
-  }
-  const [hot, cold] = [even[0]!, even.at(-1)!].sort((a, b) => keys.shardOf(a) - keys.shardOf(b)) as [
+  const rooms: string[] = [];
+  while (new Set(rooms.map((room) => keys.shardOf(room))).size < 2) rooms.push(await makeRoom());
+  const [hot, cold] = [rooms[0]!, rooms.at(-1)!].sort((a, b) => keys.shardOf(a) - keys.shardOf(b)) as [
     string,
     string,
   ];
@@ -285,6 +286,41 @@ test('a shard that fills every batch leaves the others of its lane their turn', 
   await stored(real, cold, 1);
   expect(commits[0]).toEqual([hot]);
   expect(commits[1]).toContain(cold);
+  await flusher.stop();
+  await close();
+});
+
+test('what is on disk and nobody waits for is gathered, until somebody waits', async () => {
+  const { processes, makeRoom, close, real, store } = await open(1, { flushes: false });
+  const [{ log, tail }] = processes as [LogProcess];
+  const [quiet, awaited] = [await makeRoom(), await makeRoom()];
+  const delays: number[] = [];
+  const flusher = new Flusher({
+    tail: wrapTail(tail, { isOnDisk: true }),
+    log,
+    store,
+    // Time stands still for what is gathered: only who waits brings a batch about.
+    clock: {
+      ...clock,
+      after(delayMs, task) {
+        delays.push(delayMs);
+        return delayMs > 1 ? { stop() {} } : clock.after(delayMs, task);
+      },
+    },
+    random,
+    logger: pino({ level: 'silent' }),
+    flushIntervalMs: 1,
+    batchEventsMax: 100,
+    onFlushed: () => {},
+    onParked: () => {},
+  });
+  flusher.start();
+  await until(() => flusher.ownedShards === shards && delays.length > 0, 'shards to be claimed');
+  await send(log, new Sent(quiet), new Sent(quiet));
+  await until(() => delays.includes(5), 'a wake');
+  await send(log, new Sent(awaited, 'now', 4));
+  await stored(real, quiet, 2);
+  await stored(real, awaited, 1);
   await flusher.stop();
   await close();
 });

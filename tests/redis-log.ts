@@ -82,7 +82,7 @@ export async function openLogProcess(settings: LogProcessOptions): Promise<LogPr
     logger,
     options,
     onAppended: () => {},
-    onWake: (shard) => tail.onWake(shard),
+    onWake: (shard, isAwaited) => tail.onWake(shard, isAwaited),
   });
   connection.observe(log);
   await connection.subscribe(keys.controlChannel);

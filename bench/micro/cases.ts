@@ -168,6 +168,7 @@ async function prepareRing(): Promise<(operations: number) => void> {
 /** A tail whose only shard is filled by hand. */
 class FilledTail implements Tail {
   readonly shards = 1;
+  readonly isOnDisk = false;
   events: StoredEvent[] = [];
   onEmpty: (() => void) | null = null;
   wake: (() => void) | null = null;
@@ -189,8 +190,8 @@ class FilledTail implements Tail {
     this.#isMet = true;
     return Promise.resolve(leases);
   }
-  watch(_shard: number, onWake: () => void): Promise<void> {
-    this.wake = onWake;
+  watch(_shard: number, onWake: (isAwaited: boolean) => void): Promise<void> {
+    this.wake = () => onWake(true);
     return Promise.resolve();
   }
   read(shard: number, eventsMax: number): Promise<TailBatch | null> {

@@ -11,7 +11,8 @@
 --         its messages before them, as '>I4I8')
 --       in a cluster then recent and older of each room, so that none of them is away
 -- ARGV  1 start of the shard's keys, 2 WAL_MAX_BYTES, 3 RECENT_BYTES, 4 DEDUPE_SECONDS, 5 PUBLISH or SPUBLISH,
---       6 nonce for misses, then for each entry: room, id (16 bytes), from, frame
+--       6 nonce for misses, 7 '1' where somebody waits for the commit, else '', then for each entry: room, id (16 bytes),
+--       from, frame
 -- Answers {'invalid'}: another server's heads, or another incarnation; adopt first. {'full'}: the wal is at its bound.
 --         {'missing', room, nonce, …}: these rooms have no head; seed them first. Nothing was written but the nonces.
 --         {'ok', wal id, incarnation, packed}: for each entry '>I8BI8': seq; 207 new, 1 repeated, 2 another user's id; ts.
@@ -22,7 +23,7 @@
 local heads, meta, wal = KEYS[1], KEYS[2], KEYS[3]
 local ARGV, call, sub, pack, unpackBytes, byte = ARGV, redis.call, string.sub, struct.pack, struct.unpack, string.byte
 local prefix, publish = ARGV[1], ARGV[5]
-local firstArg, lastArg = 7, #ARGV
+local firstArg, lastArg = 8, #ARGV
 
 local state = call('HMGET', meta, 'run', 'incarnation', 'wal_bytes', 'wal_events', 'buckets')
 if state[1] ~= RUN or state[2] ~= INCARNATION then return {'invalid'} end
@@ -203,6 +204,6 @@ for i = 1, p do
   end
   call(publish, prefix .. 'room:' .. names[r], frames[i])
 end
--- Whoever flushes this shard sleeps while its wal is empty.
-if walEvents == 0 then call(publish, prefix .. 'wake', '') end
+-- Whoever flushes this shard sleeps while its wal is empty, and takes his time where nobody waits.
+if walEvents == 0 or ARGV[7] ~= '' then call(publish, prefix .. 'wake', ARGV[7]) end
 return {'ok', walId, state[2], answer}

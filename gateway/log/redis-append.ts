@@ -191,6 +191,7 @@ export class ShardAppender {
       options.dedupeSeconds,
       connection.publishCommand,
       Buffer.from(random.bytes(8)).toString('hex'),
+      entries.some(({ level }) => level === 4) ? '1' : '',
     ];
     const args = packEntries(settings, entries);
     const rooms = new Set<string>();

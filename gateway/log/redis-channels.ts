@@ -70,7 +70,7 @@ export class RedisChannels {
         this.listener?.onEvents(name, payload, frameEnds(payload));
       else this.listener?.onRoomFrames(name, payload);
     } else if (kind === 'user') this.listener?.onUserFrames(name, payload);
-    else if (kind === 'wake') this.#parts.onWake(shard);
+    else if (kind === 'wake') this.#parts.onWake(shard, payload.length > 0);
     else if (kind === 'committed') {
       const [id = '', incarnation = ''] = Buffer.from(payload).toString().split(' ');
       this.#onCommitted(shard, id, incarnation);

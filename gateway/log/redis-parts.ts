@@ -25,6 +25,6 @@ export interface RedisLogParts {
   readonly logger: Logger;
   readonly options: RedisLogOptions;
   onAppended(entries: number, seconds: number): void;
-  /** A shard's wal is no longer empty. */
-  onWake(shard: number): void;
+  /** A shard's wal is no longer empty, or somebody waits for what came into it to be committed. */
+  onWake(shard: number, isAwaited: boolean): void;
 }

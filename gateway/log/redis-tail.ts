@@ -51,12 +51,16 @@ export class RedisTail implements Tail {
   /** This process and no other, whatever it is named. */
   readonly #owner: string;
   #hasMet = false;
-  readonly #watchers = new Map<number, () => void>();
+  readonly #watchers = new Map<number, (isAwaited: boolean) => void>();
 
   constructor(parts: RedisTailParts) {
     this.#parts = parts;
     this.#owner = `${parts.server}:${Buffer.from(parts.random.bytes(8)).toString('hex')}`;
     this.shards = parts.keys.shards.length;
+  }
+
+  get isOnDisk(): boolean {
+    return this.#parts.connection.answerLevel >= 2;
   }
 
   async meet(wanted: readonly number[]): Promise<Leases> {
@@ -85,7 +89,7 @@ export class RedisTail implements Tail {
     await this.#parts.connection.call('ZREM', this.#parts.keys.gateways, this.#owner);
   }
 
-  async watch(shard: number, onWake: () => void): Promise<void> {
+  async watch(shard: number, onWake: (isAwaited: boolean) => void): Promise<void> {
     this.#watchers.set(shard, onWake);
     await this.#parts.connection.subscribe(this.#keys(shard).wakeChannel);
   }
@@ -96,8 +100,8 @@ export class RedisTail implements Tail {
   }
 
   /** Called for every message of a wake channel. */
-  onWake(shard: number): void {
-    this.#watchers.get(shard)?.();
+  onWake(shard: number, isAwaited: boolean): void {
+    this.#watchers.get(shard)?.(isAwaited);
   }
 
   async waiting(shards: readonly number[]): Promise<readonly number[]> {

@@ -148,7 +148,7 @@ export class RedisLog implements Log {
     for (let shard = 0; shard < this.#shards.length; shard++) {
       this.#uncompared.add(shard);
       // What has become of its wal meanwhile may have been told to nobody.
-      this.#parts.onWake(shard);
+      this.#parts.onWake(shard, true);
     }
     for (let i = this.#comparers; i < comparedAtOnce; i++) void this.#compareAll();
   }

@@ -36,8 +36,13 @@ export interface Tail {
   release(shards: readonly number[]): Promise<void>;
   /** This process no longer counts. */
   leave(): Promise<void>;
-  /** `onWake` is called when a shard's wal is no longer empty; it may be missed. */
-  watch(shard: number, onWake: () => void): Promise<void>;
+  /** Whether what waits is on disk before its senders hear of it. */
+  readonly isOnDisk: boolean;
+  /**
+   * `onWake` is called when a shard's wal is no longer empty, and with `isAwaited` when somebody waits for what came into it
+   * to be committed; it may be missed.
+   */
+  watch(shard: number, onWake: (isAwaited: boolean) => void): Promise<void>;
   unwatch(shard: number): void;
   /** Those of these shards whose wal is not empty. */
   waiting(shards: readonly number[]): Promise<readonly number[]>;
