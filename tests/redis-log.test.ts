@@ -372,6 +372,35 @@ describe('one log of its own', () => {
     expect(store).toBeDefined();
     await close();
   });
+
+  test('ids are looked up while the log is young only in rooms that had events shortly before', async () => {
+    const asked: string[] = [];
+    const { processes, store, close, makeRoom } = await openRooms(redis.url, 2, { shards: 1 }, (real) => ({
+      ...real,
+      findIds(ids) {
+        asked.push(...ids.map(({ room }) => room));
+        return real.findIds(ids);
+      },
+    }));
+    const [first, second] = processes as [LogProcess, LogProcess];
+    const [empty, active] = [await makeRoom(), await makeRoom()];
+    const send = async ({ log }: LogProcess, tried: Tried) => {
+      log.append(tried);
+      await until(() => tried.outcome !== null, 'an append');
+      return tried.outcome;
+    };
+    // The other process learns it from the log.
+    for (const process of [second, first, second]) await send(process, new Tried(empty, 1));
+    expect(asked).toEqual([]);
+    const before = new Tried(active, 4);
+    await send(first, before);
+    await until(async () => (await store.heads([active]))[0]!.seq === 1, 'it to be stored');
+    await unlinkAll(redis, first.keys);
+    expect(await send(second, new Tried(active, 1, before.id))).toMatchObject({ seq: 1, repeated: true });
+    expect(await send(first, new Tried(active, 1))).toMatchObject({ repeated: false });
+    expect(asked).toContain(active);
+    await close();
+  });
 });
 
 describe('the scripts that number events', () => {

@@ -70,7 +70,7 @@ export class ShardAppender {
     this.#shard = shard;
     this.#onIdle = onIdle;
     this.commits = new Commits(parts, shard, onIdle);
-    this.#doubt = new Doubt(parts, { onReleased: (entries) => this.#add(entries), onIdle });
+    this.#doubt = new Doubt(parts, shard, { onReleased: (entries) => this.#add(entries), onIdle });
   }
 
   get isIdle(): boolean {

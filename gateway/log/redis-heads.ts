@@ -4,6 +4,7 @@
 import { encodeEpochStarted } from '../../core/protocol/encode.ts';
 import { type StoredHead, StoreUnavailable } from '../store/store.ts';
 import type { Head } from './log.ts';
+import { adoptionDoubtMs } from './redis-doubt.ts';
 import type { ShardKeys } from './redis-keys.ts';
 import type { RedisLogParts } from './redis-parts.ts';
 import { asUnavailable, type Patience, retryForMs } from './redis-patience.ts';
@@ -131,6 +132,7 @@ export class RedisHeads {
         stored?.ts ?? 0,
         stored?.messages ?? 0,
         isContinued ? '' : encodeEpochStarted(room, epoch),
+        adoptionDoubtMs,
       ]);
       if (String(answer[0]) === 'ok') return readHead(answer[1] as Buffer);
       const [head] = await this.read([room]);

@@ -15,6 +15,8 @@ export interface ShardKeys {
   readonly headsAside: string;
   readonly meta: string;
   readonly wal: string;
+  /** Hash: room -> incarnation and the time of its last event when it was given its head; while the shard is young. */
+  readonly seeded: string;
   readonly deadLetters: string;
   /** Set of rooms that have a hash of who is in them. */
   readonly presentRooms: string;
@@ -110,6 +112,7 @@ function shardKeys(keyPrefix: string, index: number): ShardKeys {
     headsAside: `${prefix}heads-aside`,
     meta: `${prefix}meta`,
     wal: `${prefix}wal`,
+    seeded: `${prefix}seeded`,
     deadLetters: `${prefix}dead-letters`,
     presentRooms: `${prefix}present-rooms`,
     wakeChannel: `${prefix}wake`,

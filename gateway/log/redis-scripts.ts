@@ -115,9 +115,9 @@ export class RedisScripts {
   }
 
   async seed(shard: number, room: string, args: readonly Argument[]): Promise<readonly unknown[]> {
-    const { heads, meta, wal, headsAside } = this.#shard(shard);
+    const { heads, meta, wal, headsAside, seeded } = this.#shard(shard);
     const ofRoom = [this.#keys.recent(room), this.#keys.older(room), this.#keys.membership(room)];
-    const list = [heads, meta, wal, headsAside, ...ofRoom];
+    const list = [heads, meta, wal, headsAside, ...ofRoom, seeded];
     return this.#runBound(shard, ({ texts, incarnation }) =>
       this.#connection.call('EVALSHA', texts.seed, list.length, ...list, ...args, incarnation),
     );
