@@ -55,6 +55,15 @@ function script(text: string): Script {
   return { text, sha: createHash('sha1').update(text).digest('hex') };
 }
 
+/** What was committed of a shard. */
+export interface CommittedFront {
+  readonly shard: number;
+  /** Incarnation, ids of the first and the last entry, their bytes, their events. */
+  readonly front: readonly (string | number)[];
+  /** By room. */
+  readonly seqs: ReadonlyMap<string, number>;
+}
+
 export class RedisScripts {
   readonly #connection: RedisConnection;
   readonly #keys: RedisKeys;
@@ -123,11 +132,35 @@ export class RedisScripts {
     );
   }
 
-  async committed(shard: number, rooms: Iterable<string>, args: readonly Argument[]): Promise<number> {
-    const { heads, meta, wal } = this.#shard(shard);
-    const { isCluster } = this.#connection.facts;
-    const older = isCluster ? [...rooms].map((room) => this.#keys.older(room)) : [];
-    return Number(await this.#run(committed, [heads, meta, wal, ...older], args));
+  /** What is left of each of these shards, in their order. In a cluster each is a call of its own, else one is of all. */
+  async committed(dedupeSeconds: number, fronts: readonly CommittedFront[]): Promise<readonly number[]> {
+    const { facts, publishCommand } = this.#connection;
+    const run = async (some: readonly CommittedFront[], older: readonly string[]) => {
+      const keys = some.flatMap(({ shard }) => {
+        const { heads, meta, wal } = this.#shard(shard);
+        return [heads, meta, wal];
+      });
+      const args = some.flatMap(({ shard, front, seqs }) => [
+        this.#shard(shard).prefix,
+        ...front,
+        seqs.size,
+        ...[...seqs].flat(),
+      ]);
+      const left = await this.#run(
+        committed,
+        [...keys, ...older],
+        [publishCommand, dedupeSeconds, some.length, ...args],
+      );
+      return (left as number[]).map(Number);
+    };
+    if (!facts.isCluster) return run(fronts, []);
+    const each = fronts.map((front) =>
+      run(
+        [front],
+        [...front.seqs.keys()].map((room) => this.#keys.older(room)),
+      ),
+    );
+    return (await Promise.all(each)).flat();
   }
 
   async sweep(shard: number, args: readonly Argument[]): Promise<number> {

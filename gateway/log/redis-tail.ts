@@ -9,7 +9,7 @@ import { readOp, readSeq } from '../../core/protocol/stamp.ts';
 import type { StoredEvent } from '../store/store.ts';
 import type { RedisConnection } from './redis-connection.ts';
 import type { RedisKeys, ShardKeys } from './redis-keys.ts';
-import type { RedisScripts } from './redis-scripts.ts';
+import type { CommittedFront, RedisScripts } from './redis-scripts.ts';
 import type { Leases, Tail, TailBatch } from './tail.ts';
 
 /** The leases of a process that says nothing pass on after this long. */
@@ -45,12 +45,19 @@ export interface RedisTailParts {
   readonly recentTtlSeconds: number;
 }
 
+interface Trim {
+  readonly front: CommittedFront;
+  readonly resolve: (left: number) => void;
+  readonly reject: (error: unknown) => void;
+}
+
 export class RedisTail implements Tail {
   readonly shards: number;
   readonly #parts: RedisTailParts;
   /** This process and no other, whatever it is named. */
   readonly #owner: string;
   #hasMet = false;
+  #trims: Trim[] = [];
   readonly #watchers = new Map<number, (isAwaited: boolean) => void>();
 
   constructor(parts: RedisTailParts) {
@@ -149,18 +156,28 @@ export class RedisTail implements Tail {
       const { room } = decodeEvent(event.bytes);
       seqs.set(room, Math.max(seqs.get(room) ?? 0, readSeq(event.bytes)));
     }
-    return this.#trim(shard, [incarnation, firstId, lastId, bytes, events.length], seqs);
+    return this.#trim({ shard, front: [incarnation, firstId, lastId, bytes, events.length], seqs });
   }
 
-  /** `front`: what the wal begins with, as the script wants it; `seqs`: by room, what is committed of it. */
-  #trim(
-    shard: number,
-    front: readonly (string | number)[],
-    seqs: ReadonlyMap<string, number>,
-  ): Promise<number> {
-    const { connection, scripts, dedupeSeconds } = this.#parts;
-    const args = [this.#keys(shard).prefix, connection.publishCommand, ...front, dedupeSeconds];
-    return scripts.committed(shard, seqs.keys(), [...args, ...[...seqs].flat()]);
+  /** What one task brings leaves as one call. */
+  #trim(front: CommittedFront): Promise<number> {
+    return new Promise((resolve, reject) => {
+      this.#trims.push({ front, resolve, reject });
+      if (this.#trims.length === 1) queueMicrotask(() => void this.#trimAll());
+    });
+  }
+
+  async #trimAll(): Promise<void> {
+    const trims = this.#trims;
+    this.#trims = [];
+    const { scripts, dedupeSeconds } = this.#parts;
+    try {
+      const fronts = trims.map(({ front }) => front);
+      const left = await scripts.committed(dedupeSeconds, fronts);
+      for (const [i, { resolve }] of trims.entries()) resolve(left[i] ?? 0);
+    } catch (error) {
+      for (const { reject } of trims) reject(error);
+    }
   }
 
   async park(room: string, event: StoredEvent, reason: string): Promise<void> {
@@ -175,7 +192,7 @@ export class RedisTail implements Tail {
     const { heads, meta, prefix } = this.#keys(shard);
     // Where nothing is committed any more, because Redis is full, ids would stay for ever.
     const incarnation = String((await connection.call('HGET', meta, 'incarnation')) ?? '');
-    await this.#trim(shard, [incarnation, noWalId, noWalId, 0, 0], new Map());
+    await this.#trim({ shard, front: [incarnation, noWalId, noWalId, 0, 0], seqs: new Map() });
     let cursor = '0';
     let swept = 0;
     do {
