@@ -5,6 +5,7 @@
 import { createHash } from 'node:crypto';
 import type { Random } from '../../core/clock.ts';
 import committedText from './committed.lua' with { type: 'text' };
+import frontsText from './fronts.lua' with { type: 'text' };
 import leasesText from './leases.lua' with { type: 'text' };
 import type { RedisConnection } from './redis-connection.ts';
 import type { RedisKeys, ShardKeys } from './redis-keys.ts';
@@ -48,6 +49,7 @@ return 1`;
 const publishIfAllHear = script(publishIfAllHearText);
 const committed = script(committedText);
 const sweep = script(sweepText);
+const fronts = script(frontsText);
 const roster = script(rosterText);
 const leases = script(leasesText);
 
@@ -130,6 +132,12 @@ export class RedisScripts {
     return this.#runBound(shard, ({ texts, incarnation }) =>
       this.#connection.call('EVALSHA', texts.seed, list.length, ...list, ...args, incarnation),
     );
+  }
+
+  /** Incarnation and front of the wal of each of these shards; null where it was not read. Not in a cluster. */
+  async fronts(shards: readonly number[], entriesMax: number, bytesMax: number): Promise<readonly unknown[]> {
+    const keys = shards.flatMap((shard) => [this.#shard(shard).meta, this.#shard(shard).wal]);
+    return (await this.#run(fronts, keys, [entriesMax, bytesMax])) as unknown[];
   }
 
   /** What is left of each of these shards, in their order. In a cluster each is a call of its own, else one is of all. */

@@ -8,6 +8,7 @@ import { frameEnds } from '../../core/protocol/slice.ts';
 import { readOp, readSeq } from '../../core/protocol/stamp.ts';
 import type { StoredEvent } from '../store/store.ts';
 import type { RedisConnection } from './redis-connection.ts';
+import { Gathered } from './redis-gathered.ts';
 import type { RedisKeys, ShardKeys } from './redis-keys.ts';
 import type { CommittedFront, RedisScripts } from './redis-scripts.ts';
 import type { Leases, Tail, TailBatch } from './tail.ts';
@@ -16,6 +17,8 @@ import type { Leases, Tail, TailBatch } from './tail.ts';
 const leaseMs = 5000;
 /** Entries read at once; each may hold a whole batch of appends. */
 const entriesRead = 16;
+/** Shards are read in one call up to so many bytes, as a script copies what it answers; the others one by one. */
+const gatheredBytesMax = 256 * 1024;
 /** '>I4I8' for each room of an entry: how many frames, and how many messages the room had before them. */
 const groupBytes = 12;
 /** Heads looked at in one step of a sweep. */
@@ -45,11 +48,8 @@ export interface RedisTailParts {
   readonly recentTtlSeconds: number;
 }
 
-interface Trim {
-  readonly front: CommittedFront;
-  readonly resolve: (left: number) => void;
-  readonly reject: (error: unknown) => void;
-}
+/** Incarnation of a shard, and entries of its wal: id, fields with their names. */
+type Front = [Buffer | null, [Buffer, Buffer[]][]];
 
 export class RedisTail implements Tail {
   readonly shards: number;
@@ -57,13 +57,16 @@ export class RedisTail implements Tail {
   /** This process and no other, whatever it is named. */
   readonly #owner: string;
   #hasMet = false;
-  #trims: Trim[] = [];
+  readonly #fronts: Gathered<number, Front>;
+  readonly #trims: Gathered<CommittedFront, number>;
   readonly #watchers = new Map<number, (isAwaited: boolean) => void>();
 
   constructor(parts: RedisTailParts) {
     this.#parts = parts;
     this.#owner = `${parts.server}:${Buffer.from(parts.random.bytes(8)).toString('hex')}`;
     this.shards = parts.keys.shards.length;
+    this.#fronts = new Gathered((shards) => this.#readFronts(shards));
+    this.#trims = new Gathered((fronts) => parts.scripts.committed(parts.dedupeSeconds, fronts));
   }
 
   get isOnDisk(): boolean {
@@ -117,13 +120,7 @@ export class RedisTail implements Tail {
   }
 
   async read(shard: number, eventsMax: number): Promise<TailBatch | null> {
-    const { connection } = this.#parts;
-    const { meta, wal } = this.#keys(shard);
-    // In this order: what belongs to a later incarnation is read again, what belongs to an earlier one is not trimmed.
-    const [incarnation, entries] = (await Promise.all([
-      connection.call('HGET', meta, 'incarnation'),
-      connection.call('XRANGE', wal, '-', '+', 'COUNT', entriesRead),
-    ])) as [Buffer | null, [Buffer, Buffer[]][]];
+    const [incarnation, entries] = await this.#fronts.call(shard);
     const events: StoredEvent[] = [];
     let bytes = 0;
     let taken = 0;
@@ -150,34 +147,33 @@ export class RedisTail implements Tail {
     };
   }
 
+  /** Of several shards in one call where that is possible, and as far as they are small. */
+  async #readFronts(shards: readonly number[]): Promise<readonly Front[]> {
+    const { connection, scripts } = this.#parts;
+    const isOne = shards.length > 1 && !connection.facts.isCluster;
+    const found = isOne
+      ? ((await scripts.fronts(shards, entriesRead, gatheredBytesMax)) as (Front | null)[])
+      : [];
+    return Promise.all(shards.map((shard, i) => found[i] ?? this.#readFront(shard)));
+  }
+
+  async #readFront(shard: number): Promise<Front> {
+    const { connection } = this.#parts;
+    const { meta, wal } = this.#keys(shard);
+    // In this order: what belongs to a later incarnation is read again, what belongs to an earlier one is not trimmed.
+    return (await Promise.all([
+      connection.call('HGET', meta, 'incarnation'),
+      connection.call('XRANGE', wal, '-', '+', 'COUNT', entriesRead),
+    ])) as Front;
+  }
+
   async committed({ shard, incarnation, firstId, lastId, bytes, events }: TailBatch): Promise<number> {
     const seqs = new Map<string, number>();
     for (const event of events) {
       const { room } = decodeEvent(event.bytes);
       seqs.set(room, Math.max(seqs.get(room) ?? 0, readSeq(event.bytes)));
     }
-    return this.#trim({ shard, front: [incarnation, firstId, lastId, bytes, events.length], seqs });
-  }
-
-  /** What one task brings leaves as one call. */
-  #trim(front: CommittedFront): Promise<number> {
-    return new Promise((resolve, reject) => {
-      this.#trims.push({ front, resolve, reject });
-      if (this.#trims.length === 1) queueMicrotask(() => void this.#trimAll());
-    });
-  }
-
-  async #trimAll(): Promise<void> {
-    const trims = this.#trims;
-    this.#trims = [];
-    const { scripts, dedupeSeconds } = this.#parts;
-    try {
-      const fronts = trims.map(({ front }) => front);
-      const left = await scripts.committed(dedupeSeconds, fronts);
-      for (const [i, { resolve }] of trims.entries()) resolve(left[i] ?? 0);
-    } catch (error) {
-      for (const { reject } of trims) reject(error);
-    }
+    return this.#trims.call({ shard, front: [incarnation, firstId, lastId, bytes, events.length], seqs });
   }
 
   async park(room: string, event: StoredEvent, reason: string): Promise<void> {
@@ -192,7 +188,7 @@ export class RedisTail implements Tail {
     const { heads, meta, prefix } = this.#keys(shard);
     // Where nothing is committed any more, because Redis is full, ids would stay for ever.
     const incarnation = String((await connection.call('HGET', meta, 'incarnation')) ?? '');
-    await this.#trim({ shard, front: [incarnation, noWalId, noWalId, 0, 0], seqs: new Map() });
+    await this.#trims.call({ shard, front: [incarnation, noWalId, noWalId, 0, 0], seqs: new Map() });
     let cursor = '0';
     let swept = 0;
     do {
