@@ -1,55 +1,63 @@
-// A map with a bound that forgets what was used longest ago. Behind every in-process cache; the bound is a named limit
-// of the owner.
+// A map with a bound that forgets what was not used for long. Behind every in-process cache; the bound is a named limit of
+// the owner.
+//
+// Two generations: what is used goes into the young one; when that is full it becomes the old one, and what the old one
+// still held is forgotten. So a hit mostly writes nothing, and nothing looks for the oldest entry, which in a Map that
+// loses its first ones again and again takes longer and longer.
 
 export class Lru<Key, Value> {
-  readonly #entries = new Map<Key, Value>();
-  readonly #entriesMax: number;
+  #young = new Map<Key, Value>();
+  /** Null until the young one was full for the first time. */
+  #old: Map<Key, Value> | null = null;
+  readonly #generationMax: number;
   readonly #counts: { hits: number; misses: number };
 
-  /** `counts` is where hits and misses are added up, for a metric. */
+  /**
+   * At most `entriesMax` are kept, and always the half of that which was used last. `counts` is where hits and misses are
+   * added up, for a metric.
+   */
   constructor(entriesMax: number, counts = { hits: 0, misses: 0 }) {
-    this.#entriesMax = entriesMax;
+    this.#generationMax = Math.max(1, Math.floor(entriesMax / 2));
     this.#counts = counts;
   }
 
   get size(): number {
-    return this.#entries.size;
+    return this.#young.size + (this.#old?.size ?? 0);
   }
 
   /** The value, which counts as used now. */
   get(key: Key): Value | undefined {
-    const value = this.#entries.get(key);
-    if (value === undefined) {
-      this.#counts.misses++;
-      return undefined;
+    let value = this.#young.get(key);
+    if (value === undefined && this.#old !== null) {
+      value = this.#old.get(key);
+      if (value !== undefined) this.set(key, value);
     }
-    this.#counts.hits++;
-    // A Map keeps the order of insertion: to the end, as the newest.
-    this.#entries.delete(key);
-    this.#entries.set(key, value);
+    if (value === undefined) this.#counts.misses++;
+    else this.#counts.hits++;
     return value;
   }
 
   /** Whether it is there; counts as no use. */
   has(key: Key): boolean {
-    return this.#entries.has(key);
+    return this.#young.has(key) || (this.#old?.has(key) ?? false);
   }
 
   set(key: Key, value: Value): void {
-    this.#entries.delete(key);
-    if (this.#entries.size >= this.#entriesMax) {
-      const oldest = this.#entries.keys().next();
-      if (!oldest.done) this.#entries.delete(oldest.value);
+    this.#old?.delete(key);
+    if (this.#young.size >= this.#generationMax && !this.#young.has(key)) {
+      this.#old = this.#young;
+      this.#young = new Map();
     }
-    this.#entries.set(key, value);
+    this.#young.set(key, value);
   }
 
-  /** From the longest unused to the newest; counts as no use. */
-  entries(): IterableIterator<[Key, Value]> {
-    return this.#entries.entries();
+  /** In no order; counts as no use. */
+  *entries(): IterableIterator<[Key, Value]> {
+    if (this.#old !== null) yield* this.#old;
+    yield* this.#young;
   }
 
   delete(key: Key): void {
-    this.#entries.delete(key);
+    if (!this.#young.delete(key)) this.#old?.delete(key);
   }
 }
