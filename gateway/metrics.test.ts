@@ -59,10 +59,11 @@ test('close codes that peers invent end in one series', async () => {
 test('batches and commits are histograms', async () => {
   const metrics = createMetrics('0');
   metrics.observeAppendBatch(20);
-  metrics.observeCommit(0.003);
+  for (let i = 0; i < 1000; i++) metrics.observeCommit(0.003);
   const text = await metrics.expose();
+  expect(await metrics.expose()).toContain('parley_commit_seconds_count 1000');
   expect(text).toContain('parley_append_batch_events_bucket{le="32"} 1');
-  expect(text).toContain('parley_commit_seconds_bucket{le="0.005"} 1');
+  expect(text).toContain('parley_commit_seconds_bucket{le="0.005"} 1000');
 });
 
 test('two Metrics do not share a registry, and the process is measured', async () => {

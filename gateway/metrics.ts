@@ -1,7 +1,14 @@
 // What /metrics shows. The gateway counts in plain number fields, which cost an addition; they become Prometheus series
 // only when somebody reads them. main.ts makes one Metrics and passes it on. Measures nothing by itself.
 
-import { Counter, collectDefaultMetrics, Gauge, Histogram, Registry } from 'prom-client';
+import {
+  Counter,
+  collectDefaultMetrics,
+  Gauge,
+  Histogram,
+  type HistogramConfiguration,
+  Registry,
+} from 'prom-client';
 import { type ErrorCode, errors } from '../core/protocol/codes.ts';
 import { type ClientOpName, clientOps } from '../core/protocol/ops.ts';
 
@@ -24,6 +31,8 @@ export type AppendOutcome = (typeof appendOutcomes)[number];
 
 /** Peers may close with any code: those beyond so many different ones share one series. */
 const closeCodesMax = 64;
+/** Values of a histogram that wait to be counted. */
+const gatheredMax = 256;
 
 export interface CacheCounts {
   hits: number;
@@ -87,13 +96,13 @@ export function createMetrics(version: string): Metrics {
     labelNames: ['method', 'route', 'status'],
     registers,
   });
-  const appendBatch = new Histogram({
+  const observeAppendBatch = gatheringHistogram({
     name: 'parley_append_batch_events',
     help: 'Events of one append to the log.',
     buckets: [1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024, 2048],
     registers,
   });
-  const commit = new Histogram({
+  const observeCommit = gatheringHistogram({
     name: 'parley_commit_seconds',
     help: 'Time of one commit of the store.',
     buckets: [0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10],
@@ -129,8 +138,8 @@ export function createMetrics(version: string): Metrics {
       }
       return counts;
     },
-    observeAppendBatch: (events) => appendBatch.observe(events),
-    observeCommit: (seconds) => commit.observe(seconds),
+    observeAppendBatch,
+    observeCommit,
     expose: () => registry.metrics(),
     contentType: registry.contentType,
   };
@@ -212,10 +221,28 @@ export function createMetrics(version: string): Metrics {
   return metrics;
 }
 
+/** A histogram whose values are gathered, and counted many at once: one by one each costs as much as a small append. */
+function gatheringHistogram(configuration: HistogramConfiguration<string>): (value: number) => void {
+  const gathered = new Float64Array(gatheredMax);
+  let count = 0;
+  const histogram = new Histogram({ ...configuration, collect: countGathered });
+  function countGathered(): void {
+    for (let i = 0; i < count; i++) histogram.observe(gathered[i] as number);
+    count = 0;
+  }
+  return (value) => {
+    gathered[count++] = value;
+    if (count === gatheredMax) countGathered();
+  };
+}
+
 /** CPU, memory, files and event loop of the process, without the series that Bun leaves empty. */
 function collectProcessMetrics(registry: Registry): void {
-  collectDefaultMetrics({ register: registry });
-  if (process.versions.bun === undefined) return;
+  const isBun = process.versions.bun !== undefined;
+  // Bun wakes the process for each look at the event loop's delay, and takes off the time between two; Node does neither.
+  const lagLookMs = isBun ? 100 : 10;
+  collectDefaultMetrics({ register: registry, eventLoopMonitoringPrecision: lagLookMs });
+  if (!isBun) return;
   for (const { name } of registry.getMetricsAsArray()) {
     if (/^nodejs_(active|gc|heap_space|version)/.test(name)) registry.removeSingleMetric(name);
   }
