@@ -26,6 +26,8 @@ export class HubRoom {
   changes = 0;
   readonly ring = new Ring();
   readonly subscriptions = new PackedList<Subscription>();
+  /** Subscriptions that ended so far. */
+  departures = 0;
   isDeleted = false;
   readonly #members: RoomMembers;
   readonly #waiters = new HeadWaiters();

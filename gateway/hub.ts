@@ -551,6 +551,7 @@ export class Hub implements LogListener {
     socket.subscriptions.delete(id);
     const { room } = subscription;
     room.subscriptions.delete(subscription);
+    room.departures++;
     if (room.subscriptions.size === 0 && this.#rooms.get(id) === room) this.#markIdle(id);
     this.#observer?.onDetached(room, socket, isGone);
     return true;

@@ -35,6 +35,29 @@ test('a message is told at most once a second, to sockets that are not subscribe
   expect(told(ann, 'message')).toEqual([]);
 });
 
+test('where all heard the room at the last message, whoever opens another socket or leaves is told of the next', async () => {
+  const { chat, ann, clock } = await startRoom();
+  const bob = await chat.connect('bob');
+  await bob.ask('subscribe', 'room', null, null);
+  const sayOne = async (text: string) => {
+    await ann.say('room', text);
+    await clock.advance(2000);
+  };
+  await sayOne('one');
+  await sayOne('two');
+  const second = await chat.connect('bob');
+  await sayOne('three');
+  expect(told(second, 'message').at(-1)![5]).toEqual({ head: 3, unread: 3 });
+  expect(told(bob, 'message')).toEqual([]);
+  await second.ask('subscribe', 'room', null, null);
+  await sayOne('four');
+  await sayOne('five');
+  expect([told(bob, 'message'), told(second, 'message')]).toEqual([[], []]);
+  await bob.ask('unsubscribe', 'room');
+  await sayOne('six');
+  expect(told(bob, 'message').at(-1)![5]).toEqual({ head: 6, unread: 6 });
+});
+
 test('unread counts messages after the read mark, and nothing for who has read all', async () => {
   const { chat, ann, clock } = await startRoom();
   const [bob, cat] = [await chat.connect('bob'), await chat.connect('cat')];

@@ -31,6 +31,13 @@ export interface NotificationParts {
   readonly roomMax: number;
 }
 
+/** What was so when a room's members were last looked through, and all of them with sockets here heard the room. */
+interface Looked {
+  readonly memberIds: readonly string[];
+  readonly openings: number;
+  readonly departures: number;
+}
+
 type NotificationValue = [number, string, string | null, number | null, string | null, unknown];
 
 export class Notifications {
@@ -38,6 +45,7 @@ export class Notifications {
   readonly #recent = new Map<string, boolean>();
   /** Rooms whose users here are just being told; true where there is something new since. */
   readonly #telling = new Map<string, boolean>();
+  readonly #looked = new WeakMap<HubRoom, Looked>();
   readonly #unread: Unread;
   readonly #parts: NotificationParts;
 
@@ -114,6 +122,7 @@ export class Notifications {
 
   /** Some process says that there are new messages in the room: users of this one who do not hear them are told. */
   heardOf(room: string): void {
+    if (this.#allHear(this.#parts.hub.active(room))) return;
     if (this.#telling.has(room)) {
       this.#telling.set(room, true);
       return;
@@ -127,6 +136,7 @@ export class Notifications {
     try {
       const memberIds = await this.#memberIds(room);
       const deaf = memberIds.filter((user) => this.#unread.isTold(user, room));
+      if (deaf.length === 0) this.#noteLooked(room, memberIds);
       const [head] = deaf.length > 0 ? await log.heads([room]) : [];
       if (head !== undefined) {
         for (const user of deaf) this.#unread.heard(user, room, { head: head.seq, messages: head.messages });
@@ -139,6 +149,25 @@ export class Notifications {
     const isNew = this.#telling.get(room) === true;
     this.#telling.delete(room);
     if (isNew) this.heardOf(room);
+  }
+
+  /** Whether it was found so, and since then no socket has opened, none has left the room, and the members are the same. */
+  #allHear(room: HubRoom | undefined): boolean {
+    const looked = room && this.#looked.get(room);
+    if (looked === undefined) return false;
+    const { memberIds, openings, departures } = looked;
+    return (
+      memberIds === room?.memberIds &&
+      openings === this.#parts.users.openings &&
+      departures === room.departures
+    );
+  }
+
+  #noteLooked(id: string, memberIds: readonly string[]): void {
+    const { hub, users } = this.#parts;
+    const room = hub.active(id);
+    if (room === undefined) return;
+    this.#looked.set(room, { memberIds, openings: users.openings, departures: room.departures });
   }
 
   /** Of a room that is just coming up here, or going, the store knows them as well. */

@@ -27,6 +27,8 @@ interface Touch {
 
 export class Users {
   readonly #states = new Map<string, UserState>();
+  /** Sockets opened so far. */
+  openings = 0;
   #touches = new Map<string, Touch>();
   /** On their way to the store. */
   #writing: ReadonlyMap<string, Touch> = new Map();
@@ -84,6 +86,7 @@ export class Users {
     if (!this.#states.has(user.id)) this.#states.set(user.id, user);
     if (user.sockets.size === 0) this.#metrics.usersOnline++;
     user.sockets.add(socket);
+    this.openings++;
     this.#touch(user.id);
   }
 
@@ -128,7 +131,7 @@ export class Users {
       for (const [user, touch] of this.#touches)
         touches.set(user, { ...touch, room: touch.room ?? touches.get(user)?.room ?? null });
       this.#touches = touches;
-    }
+      }
   }
 
   /** A full budget is as none, and whoever has no sockets and none as one never seen. */
