@@ -17,6 +17,22 @@ export interface Clock {
   atTurnEnd(task: () => void): void;
 }
 
+/**
+ * A function that lets `task` run once, `delayMs` after the first call since it last ran: what is gathered gets a timer,
+ * and where there is nothing to do nothing wakes.
+ */
+export function gathering(clock: Clock, delayMs: number, task: () => void): () => void {
+  let isTimed = false;
+  return () => {
+    if (isTimed) return;
+    isTimed = true;
+    clock.after(delayMs, () => {
+      isTimed = false;
+      task();
+    });
+  };
+}
+
 /** Uniform in [0, 1), and bytes that nobody can guess. */
 export interface Random {
   fraction(): number;

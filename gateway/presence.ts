@@ -2,7 +2,7 @@
 // tells the roster, gathered, and the room what changed for everybody. Called by the hub (who attaches and detaches),
 // by gateway.ts and by handlers.
 
-import type { Clock } from '../core/clock.ts';
+import { type Clock, gathering } from '../core/clock.ts';
 import type { Place } from '../core/presence.ts';
 import { encodePresence } from '../core/protocol/encode.ts';
 import type { Status } from '../core/protocol/frames.ts';
@@ -15,6 +15,8 @@ import type { Users } from './users.ts';
 
 /** Changes of a room are gathered this long. */
 const gatherMs = 250;
+/** Frames that presence gives to sockets of this process in a second; what is over waits, as in a storm of connects. */
+const framesPerSecondMax = 10_000;
 
 /** A user in one room, as far as this process sees him. Never changed: those with one socket share theirs. */
 interface Present {
@@ -67,7 +69,11 @@ export class Presence {
   readonly #changedUsers = new Set<string>();
   /** In the order of their time. */
   #leaving: Leaving[] = [];
+  /** Frames that may still be given to sockets; below 0 after a room that is larger than that. */
+  #frames = 0;
+  #tickedAt = 0;
   readonly #parts: PresenceParts;
+  readonly #tickLater: () => void;
 
   constructor(parts: PresenceParts) {
     this.#parts = parts;
@@ -75,7 +81,7 @@ export class Presence {
       onPruned: (room, diff) => this.#publish(room, diff),
       onForgotten: () => this.#tellAll(),
     });
-    parts.clock.every(gatherMs, () => this.#tick());
+    this.#tickLater = gathering(parts.clock, gatherMs, () => this.#tick());
   }
 
   attached({ id }: HubRoom, { user }: Socket): void {
@@ -98,14 +104,15 @@ export class Presence {
     const graceUntil = sockets === 0 && isGone ? this.#parts.clock.now() + this.#parts.graceMs : 0;
     room.users.set(user.id, present(sockets, graceUntil, before.told));
     if (sockets > 0) return;
-    if (isGone) this.#leaving.push({ at: graceUntil, room: id, user: user.id });
+    if (isGone) this.#leave(graceUntil, id, user.id);
     else this.#mark(id, room, user.id);
   }
 
   /** A user's first socket opened, his last one closed, or one of them changed its status. */
   userChanged({ user }: Socket): void {
     if (user.sockets.size > 0) this.#changedUsers.add(user.id);
-    else this.#leaving.push({ at: this.#parts.clock.now() + this.#parts.graceMs, room: null, user: user.id });
+    else this.#leave(this.#parts.clock.now() + this.#parts.graceMs, null, user.id);
+    this.#tickLater();
     for (const { subscriptions } of user.sockets) {
       for (const id of subscriptions.keys()) {
         const room = this.#rooms.get(id);
@@ -151,6 +158,12 @@ export class Presence {
   #mark(id: string, room: RoomPresence, user: string): void {
     room.changed.add(user);
     this.#changedRooms.add(id);
+    this.#tickLater();
+  }
+
+  #leave(at: number, room: string | null, user: string): void {
+    this.#leaving.push({ at, room, user });
+    this.#tickLater();
   }
 
   #tick(): void {
@@ -161,11 +174,25 @@ export class Presence {
       this.#changedUsers.clear();
       this.#parts.roster.updateUsers(changes);
     }
+    this.#tellRooms(now);
+    if (this.#changedRooms.size > 0 || this.#leaving.length > 0) this.#tickLater();
+  }
+
+  /** Those that wait longest first, as far as the frames go. */
+  #tellRooms(now: number): void {
+    const passedMs = Math.min(now - this.#tickedAt, gatherMs);
+    this.#tickedAt = now;
+    const framesMax = (gatherMs / 1000) * framesPerSecondMax;
+    this.#frames = Math.min(this.#frames + (passedMs / 1000) * framesPerSecondMax, framesMax);
     for (const id of [...this.#changedRooms]) {
+      if (this.#frames <= 0) return;
       const room = this.#rooms.get(id);
       if (room !== undefined && room.telling !== null) continue;
       this.#changedRooms.delete(id);
-      if (room) this.#tell(id, room, now);
+      if (room === undefined) continue;
+      // However large it is, the others wait a second for it at most.
+      this.#frames -= Math.min(room.users.size, framesPerSecondMax);
+      this.#tell(id, room, now);
     }
   }
 
@@ -266,5 +293,6 @@ export class Presence {
       }
     }
     for (const user of this.#parts.users.online()) this.#changedUsers.add(user);
+    this.#tickLater();
   }
 }

@@ -2,7 +2,7 @@
 // and the store gets them in batches. Called by the mark handlers, and by sends, which move the sender's own marks. It
 // never decides who has marks.
 
-import type { Clock } from '../core/clock.ts';
+import { type Clock, gathering } from '../core/clock.ts';
 import { Lru } from '../core/lru.ts';
 import { encodeNotification, encodeReceipts } from '../core/protocol/encode.ts';
 import { type Marks, moveMarks, noMarks } from '../core/receipts.ts';
@@ -55,11 +55,12 @@ export class Receipts {
   #telling: Promise<void> = Promise.resolve();
   #saving: Promise<void> = Promise.resolve();
   readonly #parts: ReceiptParts;
+  readonly #gatherLater: () => void;
 
   constructor(parts: ReceiptParts) {
     this.#parts = parts;
     this.#known = new Lru(knownMax, parts.metrics.cache('marks'));
-    parts.clock.every(gatherMs, () => void this.#gather());
+    this.#gatherLater = gathering(parts.clock, gatherMs, () => void this.#gather());
   }
 
   /**
@@ -75,6 +76,7 @@ export class Receipts {
     const move = this.#moved.get(key);
     if (move === undefined) {
       if (this.#waitingCount() >= waitingMax) return false;
+      this.#gatherLater();
       const at = this.#parts.clock.now();
       this.#moved.set(key, { room, user, marks, at, isTold, isFirst: known === undefined });
     } else {
@@ -100,7 +102,9 @@ export class Receipts {
     this.#isGathering = true;
     await this.#tell();
     this.#isGathering = false;
+    if (this.#moved.size > 0 || this.#untoldCount > 0) this.#gatherLater();
     await this.#flush();
+    if (this.#unsaved.size > 0) this.#gatherLater();
   }
 
   #tell(): Promise<void> {

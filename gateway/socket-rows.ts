@@ -2,7 +2,7 @@
 // written in batches. For operators and later issues; nothing in the gateway reads it. Made by main.ts. Keeps nothing of
 // a socket but that it waits to be written.
 
-import type { Clock, Random } from '../core/clock.ts';
+import { type Clock, gathering, type Random } from '../core/clock.ts';
 import type { ReadonlyPackedList } from '../core/packed-list.ts';
 import type { Logger } from './logger.ts';
 import type { Socket } from './socket.ts';
@@ -35,6 +35,7 @@ export class SocketRows {
   readonly #parts: SocketRowsParts;
   /** Of this process: with a socket's number its row's id. */
   readonly #idPrefix: string;
+  readonly #flushLater: () => void;
   #waiting = new Set<Socket>();
   #writing: Promise<void> = Promise.resolve();
 
@@ -42,14 +43,16 @@ export class SocketRows {
     this.#parts = parts;
     const { clock, ttlSeconds, random } = parts;
     this.#idPrefix = Buffer.from(random.bytes(12)).toString('hex');
-    clock.every(gatherMs, () => void this.flush());
+    this.#flushLater = gathering(clock, gatherMs, () => void this.flush());
     clock.every(Math.min(ttlSeconds * 1000 * heartbeatShare, heartbeatMsMax), () => this.#beat());
     clock.every(forgetMs, () => void this.#forget());
   }
 
   /** It was opened or closed. */
   changed(socket: Socket): void {
-    if (this.#waiting.size < waitingMax) this.#waiting.add(socket);
+    if (this.#waiting.size >= waitingMax) return;
+    this.#waiting.add(socket);
+    this.#flushLater();
   }
 
   #beat(): void {

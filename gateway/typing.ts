@@ -1,14 +1,14 @@
 // Who types where: at most one `typing` a second per user and room, ended by itself after five. Never logged or stored.
 // Called by the typing handler, and when a user's message or departure ends it.
 
-import type { Clock } from '../core/clock.ts';
+import { type Clock, gathering } from '../core/clock.ts';
 import { encodeTyping } from '../core/protocol/encode.ts';
 import { typingEndsAfterMs } from '../core/protocol/limits.ts';
 import type { Log } from './log/log.ts';
 
 /** Between two frames for the same user and room. */
 const throttleMs = 1000;
-/** How often ended ones are looked for. */
+/** How often ended ones are looked for, while somebody types. */
 const sweepMs = 250;
 
 interface Typist {
@@ -26,11 +26,12 @@ export class Typing {
   readonly #typists = new Map<string, Typist>();
   readonly #clock: Clock;
   readonly #log: Log;
+  readonly #sweepLater: () => void;
 
   constructor(clock: Clock, log: Log) {
     this.#clock = clock;
     this.#log = log;
-    clock.every(sweepMs, () => this.#sweep());
+    this.#sweepLater = gathering(clock, sweepMs, () => this.#sweep());
   }
 
   start(room: string, user: string): void {
@@ -51,6 +52,7 @@ export class Typing {
       toldAt: now,
       endsAt: now + typingEndsAfterMs,
     });
+    this.#sweepLater();
     this.#log.publishToRoom(room, encodeTyping(room, user, true));
   }
 
@@ -75,6 +77,7 @@ export class Typing {
       this.#typists.delete(key);
       if (typist.isWaiting) this.start(typist.room, typist.user);
     }
+    if (this.#typists.size > 0) this.#sweepLater();
   }
 }
 

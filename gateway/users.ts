@@ -2,7 +2,7 @@
 // gateway.ts at open and close, by presence and notifications. Knows nothing of rooms but the one a user was in last.
 
 import { Budget } from '../core/budget.ts';
-import type { Clock } from '../core/clock.ts';
+import { type Clock, gathering } from '../core/clock.ts';
 import { FewSet, type ReadonlyFewSet } from '../core/few.ts';
 import type { Logger } from './logger.ts';
 import type { Metrics } from './metrics.ts';
@@ -37,6 +37,7 @@ export class Users {
   readonly #clock: Clock;
   readonly #logger: Logger;
   readonly #metrics: Metrics;
+  readonly #flushLater: () => void;
 
   constructor(parts: { rates: UserRates; store: Store; clock: Clock; logger: Logger; metrics: Metrics }) {
     this.#rates = parts.rates;
@@ -44,7 +45,7 @@ export class Users {
     this.#clock = parts.clock;
     this.#logger = parts.logger;
     this.#metrics = parts.metrics;
-    this.#clock.every(touchMs, () => void this.flush());
+    this.#flushLater = gathering(this.#clock, touchMs, () => void this.flush());
     this.#clock.every(forgetMs, () => this.#forget());
   }
 
@@ -115,6 +116,7 @@ export class Users {
     }
     const made = { lastSeen, room: null };
     this.#touches.set(id, made);
+    this.#flushLater();
     return made;
   }
 
@@ -131,7 +133,8 @@ export class Users {
       for (const [user, touch] of this.#touches)
         touches.set(user, { ...touch, room: touch.room ?? touches.get(user)?.room ?? null });
       this.#touches = touches;
-      }
+      this.#flushLater();
+    }
   }
 
   /** A full budget is as none, and whoever has no sockets and none as one never seen. */
