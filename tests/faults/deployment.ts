@@ -103,8 +103,8 @@ export class Deployment {
   async stopPostgres(meanwhile: () => Promise<void>): Promise<void> {
     this.#storeUpSince = null;
     await this.postgres.stop();
-    await meanwhile();
-    await this.postgres.start();
+    // Also where that fails: what comes next needs it.
+    await meanwhile().finally(() => this.postgres.start());
     this.#storeUpSince = performance.now();
   }
 
@@ -218,6 +218,11 @@ export class Load {
   async progress(count: number, what = 'acks', ms = progressMs): Promise<void> {
     const wanted = this.acked + count;
     await until(() => this.acked >= wanted, `${count} ${what}`, ms);
+  }
+
+  /** Ends the load, whatever became of it. */
+  stop(): void {
+    for (const client of [...this.senders, ...this.followers]) client.stop();
   }
 
   /** Ends the load, waits until everything is where it belongs, and says what is wrong. */
