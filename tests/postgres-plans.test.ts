@@ -60,7 +60,7 @@ beforeAll(async () => {
     // One connection, so that each statement comes to its general plan.
     poolMax: 1,
     idleMs: 0,
-    connectMs: 2000,
+    connectMs: 10_000,
     statementMs: 30_000,
     exclusive: false,
     logger: pino({ level: 'silent' }),

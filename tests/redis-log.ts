@@ -138,7 +138,7 @@ export function openStore(url: string): Promise<Store> {
     url,
     poolMax: 8,
     idleMs: 30_000,
-    connectMs: 2000,
+    connectMs: 10_000,
     statementMs: 10_000,
     exclusive: false,
     logger,
