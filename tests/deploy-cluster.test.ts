@@ -226,7 +226,8 @@ describe('npm run cluster -- --local', () => {
       const id = await ask();
       return id !== null && id !== before;
     }, 'another process listens on the port');
-    expect(cluster.text).toContain(`gateway-${port} ended with 137; starting it again`);
+    const line = `gateway-${port} ended with 137; starting it again`;
+    await until(() => cluster.text.includes(line), 'it is told of');
     for (const each of cluster.pids()) started.add(each);
   });
 

@@ -17,6 +17,9 @@ const { services } = readCompose(composeSecrets);
 /** A network of this run's own, so that the shared port is free on every address of it. */
 const network = `127.${1 + (process.pid % 250)}.${1 + (Math.floor(process.pid / 250) % 250)}`;
 
+/** By so much a timer may run early. */
+const timerMs = 2;
+
 interface Member {
   readonly address: string;
   readonly id: string;
@@ -285,13 +288,12 @@ describe('processes come and go', () => {
       crowd.push(...(await Promise.all(more)));
     }
     const drained = sockets.filter((socket) => serverOf(socket) === member.id);
-    const told = drained.map(async (socket) => {
-      const frame = await socket.next(reply.reconnect);
-      return { delayMs: frame[1] as number, at: performance.now() };
-    });
+    const told = drained.map(async (socket) => (await socket.next(reply.reconnect))[1] as number);
     const ends = drained.map(async (socket) => ({ ...(await socket.end()), at: performance.now() }));
+    // Before any slot is given, so that none begins later than it seems here.
+    const startedAt = performance.now();
     member.child.kill('SIGTERM');
-    await Promise.all(told);
+    const slots = await Promise.all(told);
 
     const isUp = async () =>
       (await haproxy.servers())
@@ -304,16 +306,15 @@ describe('processes come and go', () => {
       if (socket === null) expect([status, headers['retry-after']]).toEqual([503, '1']);
       else opened.push(socket);
     }
-    expect(drained.some(({ isClosed }) => !isClosed)).toBe(true);
     expect(crowd.some(({ isClosed }) => !isClosed)).toBe(true);
     for (let i = 0; i < 12; i++) opened.push(await connect(haproxy.url, { token: bearer }));
     await Promise.all(opened.map((socket) => socket.greeted));
     expect(Object.keys(spread(opened))).not.toContain(member.id);
 
-    for (const [i, { delayMs, at }] of (await Promise.all(told)).entries()) {
+    for (const [i, delayMs] of slots.entries()) {
       const end: Closed & { at: number } = await ends[i]!;
       expect(end.code).toBe(1012);
-      expect(end.at - at).toBeGreaterThan(delayMs - 250);
+      expect(end.at - startedAt).toBeGreaterThanOrEqual(delayMs - timerMs);
     }
     expect(await member.child.exited).toBe(0);
     for (const socket of [...crowd, ...opened]) socket.terminate();
@@ -354,8 +355,13 @@ describe('deploy/haproxy-ports.cfg', () => {
     const statuses: number[] = [];
     for (let i = 0; i < 6; i++) statuses.push(await upgradeFrom('127.9.9.1', front.url, headers));
     expect(statuses.filter((status) => status === 429).length).toBeGreaterThan(0);
-    const lie = { ...headers, 'X-Forwarded-For': '127.9.9.3' };
-    expect(await upgradeFrom('127.9.9.1', front.url, lie)).toBe(429);
+    // Each says that he is somebody else; what the address gets back meanwhile is one a second.
+    const lies = Array.from({ length: 30 }, (_, i) => ({
+      ...headers,
+      'X-Forwarded-For': `127.9.10.${i + 1}`,
+    }));
+    const answers = await Promise.all(lies.map((lie) => upgradeFrom('127.9.9.1', front.url, lie)));
+    expect(answers.filter((status) => status === 429).length).toBeGreaterThan(answers.length / 2);
     expect(await upgradeFrom('127.9.9.2', front.url, headers)).toBe(101);
     await front.stop();
     member.child.kill('SIGKILL');
