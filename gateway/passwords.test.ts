@@ -27,15 +27,17 @@ test('an unknown user takes as long as a wrong password', async () => {
   const passwords = createPasswords();
   const kept = (await passwords.hash('right')) as string;
   const time = async (hash: string | null) => {
-    const times = [];
-    for (let i = 0; i < 9; i++) {
-      const start = performance.now();
-      await passwords.verify(hash, 'wrong');
-      times.push(performance.now() - start);
-    }
-    return times.sort((a, b) => a - b)[4]!;
+    const start = performance.now();
+    await passwords.verify(hash, 'wrong');
+    return performance.now() - start;
   };
-  const ratio = (await time(null)) / (await time(kept));
+  // In turns, and the shortest of each: what else the machine does lengthens some of them, and shortens none.
+  const [unknown, known]: [number[], number[]] = [[], []];
+  for (let i = 0; i < 9; i++) {
+    unknown.push(await time(null));
+    known.push(await time(kept));
+  }
+  const ratio = Math.min(...unknown) / Math.min(...known);
   expect(ratio).toBeGreaterThan(0.5);
   expect(ratio).toBeLessThan(2);
 });

@@ -232,7 +232,8 @@ export async function startRedisCluster(): Promise<RedisCluster> {
     const settings = {
       'cluster-enabled': 'yes',
       'cluster-port': String(bus),
-      'cluster-node-timeout': '5000',
+      // No node is taken for dead because the machine stood still for a moment.
+      'cluster-node-timeout': '30000',
     };
     nodes.push(await makeServer({ fsync: 'off', settings }));
   }

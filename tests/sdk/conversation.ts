@@ -86,7 +86,7 @@ async function talk(annChat: Connection, bobChat: Connection, id: string): Promi
   const { seq } = await sent;
   await ann.edit(seq, 'hello, edited');
   const events = await heard;
-  await until(ann, () => ann.members?.length === 2, 'the members');
+  for (const room of [ann, bob]) await until(room, () => room.members?.length === 2, 'the members');
   bob.markRead();
   await until(ann, () => linesOf(ann).every((line) => line.includes(' read')), `read: ${linesOf(ann)}`);
   const names = [annChat.users.name(bobChat.user ?? ''), bobChat.users.name(annChat.user ?? '')];
