@@ -103,9 +103,13 @@ export class Deployment {
   async stopPostgres(meanwhile: () => Promise<void>): Promise<void> {
     this.#storeUpSince = null;
     await this.postgres.stop();
-    // Also where that fails: what comes next needs it.
-    await meanwhile().finally(() => this.postgres.start());
-    this.#storeUpSince = performance.now();
+    try {
+      await meanwhile();
+    } finally {
+      // Whatever became of that: what comes next needs it.
+      await this.postgres.start();
+      this.#storeUpSince = performance.now();
+    }
   }
 
   async freezePostgres(ms: number): Promise<void> {
