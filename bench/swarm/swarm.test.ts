@@ -124,6 +124,29 @@ test('at a rate a drive sends as many as its time holds, whatever is still in fl
   expect(ledger.completed).toBe(ledger.sent);
 });
 
+test('at a rate a drive sends what was due in its time, also where it was not given the CPU for most of it', async () => {
+  let isStalled = false;
+  const stall = () => {
+    const end = performance.now() + 150;
+    while (performance.now() < end);
+  };
+  const plan: Plan = {
+    fate(_socket, number) {
+      if (number >= 5 && !isStalled) {
+        isStalled = true;
+        // Before the next look at what has arrived.
+        setImmediate(stall);
+      }
+      return 'send';
+    },
+  };
+  const { ledger, drive } = await start(plan, { members: 2 });
+  expect(await drive({ ms: 100 }, { perSecond: 1000 })).toBe(true);
+  // A hundred, or one less by the rounding of the time.
+  expect(ledger.sent).toBeGreaterThanOrEqual(99);
+  expect(ledger.completed).toBe(ledger.sent);
+});
+
 test('events that come several in one message are counted each', async () => {
   const { swarm, ledger, drive } = await start({ gather: 25 }, { inFlight: 100 });
   expect(await drive({ messages: 500 })).toBe(true);

@@ -87,6 +87,7 @@ export class Swarm implements LinkOwner, Sink {
   #due = 0;
   #dueMax = 0;
   #isPaced = false;
+  #isPaceOver = false;
   #isSending = false;
   #isPumping = false;
 
@@ -251,6 +252,7 @@ export class Swarm implements LinkOwner, Sink {
     this.#dueMax = 'messages' in extent ? ledger.sent + extent.messages : Number.POSITIVE_INFINITY;
     this.#due = ledger.sent;
     this.#isPaced = 'perSecond' in pace;
+    this.#isPaceOver = false;
     this.#isSending = true;
     const paced = 'perSecond' in pace ? this.#startPacing(pace.perSecond, started) : null;
     const done = this.#untilQuiet();
@@ -294,7 +296,9 @@ export class Swarm implements LinkOwner, Sink {
   #startPacing(perSecond: number, started: number): Timer {
     const base = this.#due;
     return setInterval(() => {
-      const seconds = (Math.min(performance.now(), this.#until) - started) / 1000;
+      const now = performance.now();
+      this.#isPaceOver = now >= this.#until;
+      const seconds = (Math.min(now, this.#until) - started) / 1000;
       this.#due = Math.min(this.#dueMax, base + Math.floor(seconds * perSecond));
       this.#pump();
       this.#flush();
@@ -307,7 +311,8 @@ export class Swarm implements LinkOwner, Sink {
     this.#isPumping = true;
     const { ledger } = this;
     const { senders } = this.#options;
-    const isTimeOver = performance.now() >= this.#until;
+    // At a rate the time is over once all that it holds is due: what comes back may be looked at before that.
+    const isTimeOver = this.#isPaced ? this.#isPaceOver : performance.now() >= this.#until;
     if (!this.#isPaced) this.#due = isTimeOver ? ledger.sent : this.#dueMax;
     while (ledger.sent < this.#due && ledger.sent - ledger.completed < this.#inFlight) {
       const micros = nowMicros();
