@@ -5,6 +5,8 @@ import { createServer } from 'node:net';
 
 const firstPort = 10_000;
 const attemptsMax = 200;
+/** Linux's own, and what is used where the range begins so low that nothing is left below it. */
+const usualEphemeral = 32_768;
 
 /**
  * Where the kernel begins to take ports for outgoing connections. A server must not live there: while it is down, a client
@@ -12,16 +14,18 @@ const attemptsMax = 200;
  */
 function firstEphemeralPort() {
   try {
-    return Number(readFileSync('/proc/sys/net/ipv4/ip_local_port_range', 'utf8').trim().split(/\s+/)[0]);
+    const text = readFileSync('/proc/sys/net/ipv4/ip_local_port_range', 'utf8');
+    const first = Number(text.trim().split(/\s+/)[0]);
+    return first > firstPort + attemptsMax ? first : usualEphemeral;
   } catch {
-    return 32_768;
+    return usualEphemeral;
   }
 }
 
 /** A port on 127.0.0.1 that nobody listens on, below those of outgoing connections. */
 export async function freePort() {
   const end = firstEphemeralPort();
-  for (let attempt = 0; attempt < attemptsMax && end > firstPort; attempt++) {
+  for (let attempt = 0; attempt < attemptsMax; attempt++) {
     const port = firstPort + Math.floor(Math.random() * (end - firstPort));
     if (await canListen(port)) return port;
   }

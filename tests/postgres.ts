@@ -194,17 +194,12 @@ class Server implements PostgresServer {
     return `postgres://postgres@127.0.0.1:${this.port}/${database}`;
   }
 
-  /** The first process first, so that it starts no others. */
+  /** The first process stands still while the others are looked for, so that it starts no more of them. */
   #signalAll(name: NodeJS.Signals): void {
     const { pid } = this;
     if (pid === 0) return;
-    for (const one of [pid, ...childrenOf(pid)]) {
-      try {
-        process.kill(one, name);
-      } catch {
-        // It has ended by itself meanwhile.
-      }
-    }
+    if (name !== 'SIGCONT') signalOne(pid, 'SIGSTOP');
+    for (const one of [pid, ...childrenOf(pid)]) signalOne(one, name);
   }
 }
 
@@ -231,6 +226,14 @@ function newestPrograms(): string | null {
 function asPostgres(command: string): string[] {
   const isRoot = process.getuid?.() === 0;
   return isRoot ? ['su', 'postgres', '-s', '/bin/sh', '-c', command] : ['/bin/sh', '-c', command];
+}
+
+function signalOne(pid: number, name: NodeJS.Signals): void {
+  try {
+    process.kill(pid, name);
+  } catch {
+    // It has ended by itself meanwhile.
+  }
 }
 
 function childrenOf(pid: number): number[] {
