@@ -173,6 +173,7 @@ test('logout ends the session: 204, sockets closed, tokens refused, and again 20
 
 test('one address is held back after its burst, others are not', async () => {
   const limited = await startHttp();
+  limited.clock.hold();
   const login = (address: string) =>
     limited.fetch(
       new Request('http://chat.test/v1/login', {

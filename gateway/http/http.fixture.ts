@@ -26,13 +26,18 @@ import type { HttpParts } from './parts.ts';
 
 export const passwordOfAll = 'correct horse battery';
 
-/** Real timers, and a time that tests may push forward. */
+/** Real timers, and a time that tests may push forward or hold. */
 export class TestClock implements Clock {
   aheadMs = 0;
+  #heldAt: number | null = null;
   readonly #timers = new Set<ReturnType<typeof setInterval>>();
 
   now(): number {
-    return Date.now() + this.aheadMs;
+    return (this.#heldAt ?? Date.now()) + this.aheadMs;
+  }
+  /** Time stands still from now on, however long the test takes. */
+  hold(): void {
+    this.#heldAt = Date.now();
   }
   after(delayMs: number, task: () => void) {
     const timer = setTimeout(task, delayMs);

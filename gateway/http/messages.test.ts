@@ -104,6 +104,7 @@ describe('sending', () => {
     const slow = await startHttp({ MESSAGE_RATE: '1', MESSAGE_BURST: '2' });
     const dan = await slow.register('dan');
     await slow.ask('POST /v1/rooms', dan.token, { id: 'r', name: 'r', type: 'channel' });
+    slow.clock.hold();
     const replies = [];
     for (let i = 0; i < 4; i++)
       replies.push(await slow.ask('POST /v1/rooms/r/messages', dan.token, text('x')));
