@@ -150,10 +150,14 @@ describe('deploy/Dockerfile', () => {
     const isHealthy = () =>
       Bun.spawnSync([bun, ...check.slice(1)], { env: { PORT: String(port) }, stderr: 'ignore' }).success;
     expect(isHealthy()).toBe(false);
-    await until(() => {
-      if (child.exitCode !== null) throw new Error(problem);
-      return isHealthy();
-    }, 'the image is healthy');
+    await until(
+      () => {
+        if (child.exitCode !== null) throw new Error(problem);
+        return isHealthy();
+      },
+      'the image is healthy',
+      30_000,
+    );
     const page = await fetch(`http://127.0.0.1:${port}/`);
     expect([page.status, page.headers.get('content-type')]).toEqual([200, 'text/html; charset=utf-8']);
     const account = await fetch(`http://127.0.0.1:${port}/v1/register`, {

@@ -59,6 +59,7 @@ async function startMember(number: number, env: Record<string, string> = {}): Pr
   await until(
     async () => (await fetch(`http://${addressOf(member)}/ready`).catch(() => null))?.ok,
     `${id} is ready: ${child.stdout}${child.stderr}`,
+    30_000,
   );
   return member;
 }
