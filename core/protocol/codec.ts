@@ -1,10 +1,11 @@
-// Bytes to client frames: the scan first, then msgpackr, then the compiled schema. What is wrong comes back as a value,
+// Bytes to client frames: the scan first, then msgpackr, then the compiled schema; a plain message without those two. What is wrong comes back as a value,
 // never as a throw. Called by gateway.ts for every WebSocket message; server frames are written by encode.ts.
 
 import { Unpackr } from 'msgpackr';
 import { type Refusal, refuse } from './codes.ts';
 import { type ClientFrame, clientShapes } from './frames.ts';
 import { ridMax } from './limits.ts';
+import { decodePlainSend } from './plain-send.ts';
 import { flagKey, flagNul, type Scan } from './scan.ts';
 
 const unpackr = new Unpackr({ useRecords: false, mapsAsObjects: true, int64AsType: 'number' });
@@ -33,6 +34,8 @@ export function decodeFrame(bytes: Uint8Array, scan: Scan, index: number): Clien
   const start = index === 0 ? 0 : (scan.ends[index - 1] as number);
   const end = scan.ends[index] as number;
   const flags = scan.flags[index] as number;
+  const plain = flags === 0 ? decodePlainSend(bytes, start, end) : null;
+  if (plain !== null) return plain;
   const whole = start === 0 && end === bytes.length;
   const frameBytes = whole ? bytes : bytes.subarray(start, end);
   const value = (flags & flagKey ? mapUnpackr.unpack(frameBytes) : decodeValue(frameBytes)) as unknown[];
