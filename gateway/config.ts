@@ -185,7 +185,13 @@ const keeping = {
     'How long they are kept when the room is idle.',
   ),
   dedupeSeconds: integer('DEDUPE_SECONDS', 1, maxInteger, 300, 'How long the log remembers message ids.'),
-  flushIntervalMs: integer('FLUSH_INTERVAL_MS', 1, 60_000, 20, 'The log is flushed to the store this often.'),
+  flushIntervalMs: integer(
+    'FLUSH_INTERVAL_MS',
+    1,
+    60_000,
+    20,
+    'The log is flushed to the store this often; up to five times as long where what waits is on disk and nobody waits for it.',
+  ),
   flushBatch: integer('FLUSH_BATCH', 1, 100_000, 1000, 'Events of one flush at most.'),
   retentionDays: Type.Optional(
     Type.Integer({
