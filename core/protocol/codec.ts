@@ -1,5 +1,5 @@
-// Bytes to client frames: the scan first, then msgpackr, then the compiled schema; a plain message without those two. What is wrong comes back as a value,
-// never as a throw. Called by gateway.ts for every WebSocket message; server frames are written by encode.ts.
+// Bytes to client frames: the scan first, then msgpackr, then the compiled schema; a plain message without those two. What
+// is wrong comes back as a value, never as a throw. Called by gateway.ts for every WebSocket message; server frames are written by encode.ts.
 
 import { Unpackr } from 'msgpackr';
 import { type Refusal, refuse } from './codes.ts';
