@@ -184,6 +184,8 @@ export class Follower {
   async run(): Promise<void> {
     while (!this.#isStopped) {
       this.#queue = [];
+      // The first frames may come with the answer to the upgrade.
+      let socketOf: Socket | null = null;
       const socket = await comeBack(
         this.#pick,
         this.#who,
@@ -191,7 +193,7 @@ export class Follower {
         (frame) => this.#onFrame(socketOf, frame),
       );
       if (socket === null) return;
-      const socketOf = socket;
+      socketOf = socket;
       this.socket = socket;
       this.connects++;
       const isIn = await this.#attach(socket).catch(() => false);
@@ -234,7 +236,7 @@ export class Follower {
     }
   }
 
-  #onFrame(socket: Socket, frame: Frame): void {
+  #onFrame(socket: Socket | null, frame: Frame): void {
     if (this.socket !== null && this.socket !== socket && this.#queue === null) return;
     if (frame[0] < 64 || frame[0] > 95 || frame[3] !== this.room) return;
     if (this.#queue) this.#queue.push(frame);
