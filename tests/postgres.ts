@@ -175,7 +175,10 @@ class Server implements PostgresServer {
 
   async kill(): Promise<void> {
     this.#signalAll('SIGKILL');
+    // su stops itself with what it runs, perhaps only now, and would never tell that this has ended.
+    const waking = setInterval(() => this.#child?.kill('SIGCONT'), 20);
     await this.#ended();
+    clearInterval(waking);
     rmSync(join(this.#folder, 'data', 'postmaster.pid'), { force: true });
   }
 
