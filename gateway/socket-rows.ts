@@ -10,9 +10,8 @@ import type { SocketRow, Store } from './store/store.ts';
 
 /** Opened and closed sockets are gathered this long. */
 const gatherMs = 1000;
-/** Rows of one batch, and the time until the next: in a storm of connects others have to write too. */
-const batchMax = 500;
-const nextBatchMs = 200;
+/** Rows of one batch. */
+const batchMax = 1000;
 /** A socket's row is written again after this part of SESSION_TTL_SECONDS, but at least so often. */
 const heartbeatShare = 1 / 4;
 const heartbeatMsMax = 15 * 60_000;
@@ -38,7 +37,6 @@ export class SocketRows {
   readonly #idPrefix: string;
   readonly #flushLater: () => void;
   #waiting = new Set<Socket>();
-  #isClosing = false;
   #writing: Promise<void> = Promise.resolve();
 
   constructor(parts: SocketRowsParts) {
@@ -80,7 +78,6 @@ export class SocketRows {
     const waiting = [...this.#waiting];
     this.#waiting = new Set();
     for (let i = 0; i < waiting.length; i += batchMax) {
-      if (i > 0 && !this.#isClosing) await new Promise<void>((resolve) => clock.after(nextBatchMs, resolve));
       const now = clock.now();
       const batch = waiting.slice(i, i + batchMax);
       try {
@@ -105,7 +102,6 @@ export class SocketRows {
 
   /** At the end of a drain. */
   async close(): Promise<void> {
-    this.#isClosing = true;
     this.#beat();
     await this.#writing;
     await this.#write(true);

@@ -65,31 +65,3 @@ test('the last room is known at once, while it is written, and afterwards', asyn
   await chat.clock.advance(1000);
   expect(await chat.settled(chat.users.lastRoom('ann'))).toBe('two');
 });
-
-test('where many come at once last seen is written in batches, and all of them in the end', async () => {
-  const chat = await startProcess();
-  const users = Array.from({ length: 1200 }, (_, i) => `user${i}`);
-  for (const user of users) {
-    await chat.store.ensureUser(user, {}, startMs);
-    chat.users.entered(user, 'room');
-  }
-  const before = chat.simulated.count('touchUsers');
-  await chat.clock.advance(1000);
-  expect(chat.simulated.count('touchUsers') - before).toBe(1);
-  // Also while the store is away for one of them.
-  chat.simulated.next('touchUsers', { fails: true });
-  await chat.clock.advance(3000);
-  expect(chat.simulated.count('touchUsers') - before).toBe(4);
-  for (const user of users) expect(await chat.store.lastRoom(user)).toBe('room');
-});
-
-test('at the end everything that is gathered is written at once', async () => {
-  const chat = await startProcess();
-  const users = Array.from({ length: 1200 }, (_, i) => `user${i}`);
-  for (const user of users) {
-    await chat.store.ensureUser(user, {}, startMs);
-    chat.users.entered(user, 'room');
-  }
-  await chat.settled(chat.users.flush());
-  for (const user of users) expect(await chat.store.lastRoom(user)).toBe('room');
-});

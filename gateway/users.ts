@@ -9,11 +9,8 @@ import type { Metrics } from './metrics.ts';
 import type { Socket, UserState } from './socket.ts';
 import type { Store } from './store/store.ts';
 
-/** `last_seen` is gathered this long. */
+/** Between two writes of `last_seen`. */
 const touchMs = 1000;
-/** Users of one write, and the time until the next where there are more: in a storm of connects others have to write too. */
-const touchesMax = 500;
-const nextTouchesMs = 200;
 /** Between two looks for users that can be forgotten. */
 const forgetMs = 10_000;
 
@@ -35,14 +32,12 @@ export class Users {
   #touches = new Map<string, Touch>();
   /** On their way to the store. */
   #writing: ReadonlyMap<string, Touch> = new Map();
-  #written: Promise<boolean> = Promise.resolve(true);
   readonly #rates: UserRates;
   readonly #store: Store;
   readonly #clock: Clock;
   readonly #logger: Logger;
   readonly #metrics: Metrics;
   readonly #flushLater: () => void;
-  readonly #writeNext: () => void;
 
   constructor(parts: { rates: UserRates; store: Store; clock: Clock; logger: Logger; metrics: Metrics }) {
     this.#rates = parts.rates;
@@ -50,9 +45,7 @@ export class Users {
     this.#clock = parts.clock;
     this.#logger = parts.logger;
     this.#metrics = parts.metrics;
-    const writeSome = () => void this.#writeSome();
-    this.#flushLater = gathering(this.#clock, touchMs, writeSome);
-    this.#writeNext = gathering(this.#clock, nextTouchesMs, writeSome);
+    this.#flushLater = gathering(this.#clock, touchMs, () => void this.flush());
     this.#clock.every(forgetMs, () => this.#forget());
   }
 
@@ -127,49 +120,21 @@ export class Users {
     return made;
   }
 
-  /** Writes what is gathered; what cannot be written is tried again later. */
+  /** Writes what is gathered; what cannot be written is tried again. */
   async flush(): Promise<void> {
-    while (this.#touches.size > 0) if (!(await this.#writeSome())) return;
-  }
-
-  /** One batch after another, who waits longest first; answers whether it was written. */
-  #writeSome(): Promise<boolean> {
-    this.#written = this.#written.then(() => this.#writeBatch());
-    return this.#written;
-  }
-
-  async #writeBatch(): Promise<boolean> {
-    const batch = this.#takeSome();
-    if (batch.size === 0) return true;
-    this.#writing = batch;
+    if (this.#touches.size === 0) return;
+    const touches = this.#touches;
+    this.#touches = new Map();
+    this.#writing = touches;
     try {
-      await this.#store.touchUsers([...batch].map(([user, touch]) => ({ user, ...touch })));
-      if (this.#touches.size > 0) this.#writeNext();
-      return true;
+      await this.#store.touchUsers([...touches].map(([user, touch]) => ({ user, ...touch })));
     } catch (error) {
-      this.#logger.warn({ err: error, users: batch.size }, 'last seen could not be written; trying again');
-      for (const [user, touch] of batch) {
-        const since = this.#touches.get(user);
-        this.#touches.set(user, since === undefined ? touch : { ...since, room: since.room ?? touch.room });
-      }
+      this.#logger.warn({ err: error, users: touches.size }, 'last seen could not be written; trying again');
+      for (const [user, touch] of this.#touches)
+        touches.set(user, { ...touch, room: touch.room ?? touches.get(user)?.room ?? null });
+      this.#touches = touches;
       this.#flushLater();
-      return false;
     }
-  }
-
-  #takeSome(): ReadonlyMap<string, Touch> {
-    if (this.#touches.size <= touchesMax) {
-      const all = this.#touches;
-      this.#touches = new Map();
-      return all;
-    }
-    const some = new Map<string, Touch>();
-    for (const [user, touch] of this.#touches) {
-      if (some.size === touchesMax) break;
-      some.set(user, touch);
-      this.#touches.delete(user);
-    }
-    return some;
   }
 
   /** A full budget is as none, and whoever has no sockets and none as one never seen. */
