@@ -20,7 +20,7 @@ export function frameEnds(payload: Uint8Array): number[] {
 }
 
 /** Where the value that starts at `at` ends. */
-function valueEnd(bytes: Uint8Array, at: number): number {
+export function valueEnd(bytes: Uint8Array, at: number): number {
   let values = 1;
   while (values > 0) {
     const byte = bytes[at++] as number;

@@ -177,29 +177,36 @@ export function prepareCommit(db: Database) {
     if (changed.deleted) leaveAll.run(id, ts, seq);
   }
 
+  /** Stores a batch within the caller's transaction; answers the repeats that stand in the way. */
+  function storeEvents({ bytes, ends, numbers }: PackedEvents): readonly Repeat[] {
+    const repeats: Repeat[] = [];
+    let start = 0;
+    for (let i = 0; i < ends.length; i++) {
+      const end = ends[i] as number;
+      const frame = bytes.subarray(start, end);
+      const event = decodeEvent(frame);
+      start = end;
+      if (event.op === eventOps.message) {
+        const repeat = storeMessage(event, frame, numbers[i] as number, i);
+        if (repeat !== null) repeats.push(repeat);
+      } else storeChange(event, frame, numbers[i] as number);
+    }
+    return repeats;
+  }
+
   return {
-    commit({ bytes, ends, numbers }: PackedEvents): readonly Repeat[] {
-      const repeats: Repeat[] = [];
+    storeEvents,
+    commit(batch: PackedEvents): readonly Repeat[] {
       begin.run();
       try {
-        let start = 0;
-        for (let i = 0; i < ends.length; i++) {
-          const end = ends[i] as number;
-          const frame = bytes.subarray(start, end);
-          const event = decodeEvent(frame);
-          start = end;
-          if (event.op === eventOps.message) {
-            const repeat = storeMessage(event, frame, numbers[i] as number, i);
-            if (repeat !== null) repeats.push(repeat);
-          } else storeChange(event, frame, numbers[i] as number);
-        }
+        const repeats = storeEvents(batch);
         (repeats.length === 0 ? commit : rollback).run();
+        return repeats;
       } catch (error) {
         // A full disk has rolled back already.
         if (db.inTransaction) rollback.run();
         throw error;
       }
-      return repeats;
     },
   };
 }

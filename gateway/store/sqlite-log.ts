@@ -18,6 +18,12 @@ interface ReservationRow {
   readonly last: number;
 }
 
+/** What is taken in a room: the last seq, and the greatest message ids, the greatest first. */
+export interface RoomPlaces {
+  readonly last: number;
+  readonly ids: readonly Uint8Array[];
+}
+
 export function prepareLog(db: Database) {
   const selectById = db.prepare<FoundId, [string, Uint8Array]>(
     'SELECT seq, ts, sender AS "from" FROM messages WHERE room = ? AND id = ?',
@@ -27,6 +33,13 @@ export function prepareLog(db: Database) {
        max(coalesce((SELECT max(seq) FROM messages WHERE room = ?1), 0),
          coalesce((SELECT max(seq) FROM room_events WHERE room = ?1), 0)) AS last
      FROM rooms WHERE id = ?1 AND deleted_seq IS NULL`,
+  );
+  const selectLast = db.prepare<{ last: number }, [string]>(
+    `SELECT max(coalesce((SELECT max(seq) FROM messages WHERE room = ?1), 0),
+       coalesce((SELECT max(seq) FROM room_events WHERE room = ?1), 0)) AS last`,
+  );
+  const selectGreatestIds = db.prepare<{ id: Uint8Array }, [string, number]>(
+    'SELECT id FROM messages WHERE room = ? ORDER BY id DESC LIMIT ?',
   );
   const updateReservation = db.prepare(
     'UPDATE rooms SET reserved_epoch = ?2, base = ?3, incarnation = ?4 WHERE id = ?1',
@@ -63,6 +76,11 @@ export function prepareLog(db: Database) {
     findIds(ids: readonly { readonly room: string; readonly id: Uint8Array }[]): readonly (FoundId | null)[] {
       return ids.map(({ room, id }) => selectById.get(room, id));
     },
+    placesOf: (rooms: readonly string[], idsMax: number): readonly RoomPlaces[] =>
+      rooms.map((room) => ({
+        last: selectLast.get(room)?.last ?? 0,
+        ids: selectGreatestIds.all(room, idsMax).map(({ id }) => id),
+      })),
     reserveEpoch,
     saveSockets,
     forgetSockets: (before: number): number => deleteSockets.run(before).changes,

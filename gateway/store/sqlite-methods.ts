@@ -6,14 +6,17 @@ import { prepareCommit } from './sqlite-commit.ts';
 import { prepareEvents } from './sqlite-events.ts';
 import { prepareLog } from './sqlite-log.ts';
 import { prepareMarks } from './sqlite-marks.ts';
+import { prepareReplay } from './sqlite-replay.ts';
 import { prepareRooms } from './sqlite-rooms.ts';
 
 export function prepareMethods(db: Database) {
   const selectOne = db.prepare('SELECT count(*) FROM sqlite_schema');
+  const { commit, storeEvents } = prepareCommit(db);
   return {
+    commit,
+    ...prepareReplay(db, storeEvents),
     ...prepareAccounts(db),
     ...prepareRooms(db),
-    ...prepareCommit(db),
     ...prepareEvents(db),
     ...prepareMarks(db),
     ...prepareLog(db),

@@ -16,6 +16,7 @@ import {
 } from 'node:fs';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
+import { journalPaths } from './sqlite-journal.ts';
 import { StoreStartError } from './store.ts';
 
 /** `PRLY`, in the file's header: tells our database from any other. */
@@ -92,8 +93,9 @@ function openLocked(dataDir: string): { db: Database; from: number; to: number }
   const path = databasePath(dataDir);
   const migrations = readMigrations();
   if (!existsSync(path)) {
-    if (statSync(`${path}-wal`, { throwIfNoEntry: false })?.size) {
-      throw new StoreStartError(`${path} is missing, but ${path}-wal is there`);
+    for (const other of [`${path}-wal`, ...journalPaths(dataDir)]) {
+      if (statSync(other, { throwIfNoEntry: false })?.size)
+        throw new StoreStartError(`${path} is missing, but ${other} is there`);
     }
     createDatabase(dataDir, path, migrations);
     return { db: openForWriting(path), from: 0, to: migrations.length };
@@ -122,9 +124,7 @@ function createDatabase(dataDir: string, path: string, migrations: readonly stri
       db.close(true);
     }
     renameSync(draft, path);
-    const folder = openSync(dataDir, 'r');
-    fsyncSync(folder);
-    closeSync(folder);
+    syncFolder(dataDir);
   } catch (error) {
     throw new StoreStartError(`${path} cannot be made: ${sentence(error)}`);
   }
@@ -173,11 +173,20 @@ function inspectFile(path: string): Inspection {
   }
 }
 
+/** Files that were made or removed stay so. */
+export function syncFolder(folder: string): void {
+  const descriptor = openSync(folder, 'r');
+  fsyncSync(descriptor);
+  closeSync(descriptor);
+}
+
 function openForWriting(path: string): Database {
   const db = new Database(path, { readwrite: true });
   tune(db);
   db.run('PRAGMA journal_mode = WAL');
   db.run('PRAGMA synchronous = FULL');
+  // A transaction goes to disk when it is committed: one that is not, for a read on a full disk, stays in memory.
+  db.run('PRAGMA cache_spill = OFF');
   // What was deleted is overwritten, not only unlinked.
   db.run('PRAGMA secure_delete = ON');
   return db;
@@ -220,7 +229,8 @@ export function codeOf(error: unknown): string {
   return typeof code === 'string' ? code : '';
 }
 
-function sentence(error: unknown): string {
+/** The first line of what an error says. */
+export function sentence(error: unknown): string {
   return firstLine(error instanceof Error ? error.message : String(error));
 }
 

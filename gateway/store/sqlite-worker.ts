@@ -3,6 +3,7 @@
 
 import { prepareMethods, type SqliteMethods } from './sqlite-methods.ts';
 import { codeOf, openDatabase, openReader } from './sqlite-open.ts';
+import { type JournalPart, replayJournals } from './sqlite-replay.ts';
 import { StoreStartError } from './store.ts';
 
 /** A call, answered by an Answer with its number. `open` comes first, `close` last. */
@@ -13,6 +14,12 @@ export type Call =
       readonly args: readonly [dataDir: string, writes: boolean];
     }
   | { readonly number: number; readonly method: 'close'; readonly args: readonly [] }
+  /** A read as if parts of the journal were applied. */
+  | {
+      readonly number: number;
+      readonly method: 'ahead';
+      readonly args: readonly unknown[];
+    }
   | { readonly number: number; readonly method: keyof SqliteMethods; readonly args: readonly unknown[] };
 
 export type Answer =
@@ -25,21 +32,31 @@ const bugCodes = /^SQLITE_(CONSTRAINT|ERROR|MISMATCH|MISUSE|RANGE|TOOBIG)/;
 let methods: SqliteMethods | undefined;
 let closeDatabase = (): void => undefined;
 
-function open(dataDir: string, writes: boolean): void {
+/** The writer answers the generation of the journal that is in the database. */
+function open(dataDir: string, writes: boolean): number | undefined {
   if (writes) {
     const opened = openDatabase(dataDir);
     closeDatabase = opened.close;
     methods = prepareMethods(opened.db);
-    return;
+    return replayJournals(dataDir, methods);
   }
   const db = openReader(dataDir);
   closeDatabase = () => db.close(true);
   methods = prepareMethods(db);
+  return undefined;
 }
 
 function run(call: Call): unknown {
   if (call.method === 'open') return open(...(call.args as [string, boolean]));
   if (call.method === 'close') return closeDatabase();
+  if (call.method === 'ahead') {
+    const [parts, name, args] = call.args as [
+      readonly JournalPart[],
+      keyof SqliteMethods,
+      readonly unknown[],
+    ];
+    return methods?.readAhead(parts, () => run({ number: call.number, method: name, args }));
+  }
   const method = methods?.[call.method] as ((...args: readonly unknown[]) => unknown) | undefined;
   if (method === undefined) throw new Error(`the store has no ${call.method}`);
   return method(...call.args);

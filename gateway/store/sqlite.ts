@@ -1,36 +1,32 @@
 // The embedded store: SQLite in two worker threads, one that writes and one that reads. Made by main.ts; this file only
-// carries calls to the threads and answers back. A commit is on disk when its call settles.
+// carries calls to the threads and answers back, and commits to the journal (sqlite-commits.ts). A commit is on disk when
+// its call settles.
 
 import type { TokenUser } from './sqlite-accounts.ts';
-import type { PackedEvents } from './sqlite-commit.ts';
+import { Commits } from './sqlite-commits.ts';
+import { JournalFiles } from './sqlite-journal-files.ts';
 import type { SqliteMethods } from './sqlite-methods.ts';
 import { openDatabase } from './sqlite-open.ts';
-import type { Answer, Call } from './sqlite-worker.ts';
-import { type Store, type StoredEvent, StoreStartError, StoreUnavailable, type User } from './store.ts';
+import { pendingCallsMax, Thread } from './sqlite-thread.ts';
+import { type MarkMove, type Store, StoreUnavailable, type User } from './store.ts';
 
-/** Calls to one thread that have no answer yet; more are refused. */
-const pendingCallsMax = 16_384;
 /** Users of tokens in one batch. */
 const newcomersMax = 512;
-
-interface PendingCall {
-  resolve(value: unknown): void;
-  reject(error: Error): void;
-}
 
 /** Opens the store in DATA_DIR, making and migrating it as needed. Rejects with StoreStartError. */
 export async function openSqliteStore(options: { dataDir: string }): Promise<Store> {
   const writer = new Thread();
   const reader = new Thread();
   try {
-    await writer.send('open', [options.dataDir, true]);
+    const applied = (await writer.send('open', [options.dataDir, true])) as number;
     await reader.send('open', [options.dataDir, false]);
+    const files = new JournalFiles(options.dataDir);
+    return makeStore(writer, reader, new Commits(options.dataDir, files, writer, reader, applied));
   } catch (error) {
     await reader.close();
     await writer.close();
     throw error;
   }
-  return makeStore(writer, reader);
 }
 
 /** Migrates the database in DATA_DIR and lets go of it; answers the versions before and after. */
@@ -42,10 +38,33 @@ export function migrateSqlite(options: { dataDir: string }): { from: number; to:
 
 /**
  * A read that is sent after a write has settled sees it. One that is sent while the write is under way may not: the two
- * threads do not wait for each other.
+ * threads do not wait for each other. What was committed may still be in the journal alone: calls that depend on it wait.
  */
-function makeStore(writer: Thread, reader: Thread): Store {
+function makeStore(writer: Thread, reader: Thread, commits: Commits): Store {
   const newcomers = new Newcomers(writer);
+
+  /** Asks when what it depends on is in the database; at once where it is. */
+  function after<Name extends keyof SqliteMethods>(
+    settled: Promise<void> | null,
+    thread: Thread,
+    method: Name,
+    ...args: Parameters<SqliteMethods[Name]>
+  ): Promise<ReturnType<SqliteMethods[Name]>> {
+    if (settled === null) return thread.call(method, ...args);
+    return settled.then(
+      () => thread.call(method, ...args),
+      (error) => {
+        if (thread === writer || !(error instanceof StoreUnavailable)) throw error;
+        // The database takes nothing; what waits is added in memory, for this read alone.
+        return writer.send('ahead', [commits.waiting(), method, args]) as Promise<
+          ReturnType<SqliteMethods[Name]>
+        >;
+      },
+    );
+  }
+  const events = (...rooms: readonly string[]) => commits.settledRooms(rooms, 'events');
+  const changes = (...rooms: readonly string[]) => commits.settledRooms(rooms, 'changes');
+
   return {
     createAccount: (user, passwordHash) => writer.call('createAccount', user, passwordHash),
     account: (username) => reader.call('account', username),
@@ -61,37 +80,42 @@ function makeStore(writer: Thread, reader: Thread): Store {
       writer.call('rotateToken', tokenHash, nextHash, now, expiresAt),
     endSession: (tokenHash) => writer.call('endSession', tokenHash),
 
-    createRoom: (room, members) => writer.call('createRoom', room, members),
-    room: (id) => reader.call('room', id),
-    directRoom: (first, second) => reader.call('directRoom', first, second),
-    memberships: (room, users) => reader.call('memberships', room, users),
-    isMuted: (room, user) => reader.call('isMuted', room, user),
-    members: (room, after, limit) => reader.call('members', room, after, limit),
-    memberIds: (room, limit) => reader.call('memberIds', room, limit),
-    roomsOf: (user, archived, after, limit) => reader.call('roomsOf', user, archived, after, limit),
+    createRoom: (room, members) => after(changes(room.id), writer, 'createRoom', room, members),
+    room: (id) => after(changes(id), reader, 'room', id),
+    directRoom: (first, second) => after(commits.settled('changes'), reader, 'directRoom', first, second),
+    memberships: (room, users) => after(changes(room), reader, 'memberships', room, users),
+    isMuted: (room, user) => after(changes(room), reader, 'isMuted', room, user),
+    members: (room, last, limit) => after(changes(room), reader, 'members', room, last, limit),
+    memberIds: (room, limit) => after(changes(room), reader, 'memberIds', room, limit),
+    roomsOf: (user, archived, last, limit) =>
+      after(commits.settled('events'), reader, 'roomsOf', user, archived, last, limit),
 
-    commit: (events) => writer.call('commit', packEvents(events)),
-    heads: (rooms) => reader.call('heads', rooms),
-    page: (room, before, after, limit, bytesMax) => reader.call('page', room, before, after, limit, bytesMax),
-    messages: (room, before, after, limit) => reader.call('messages', room, before, after, limit),
-    target: (room, seq) => reader.call('target', room, seq),
-    reaction: (room, target, user, emoji) => reader.call('reaction', room, target, user, emoji),
+    commit: (batch) => commits.commit(batch),
+    heads: (rooms) => after(events(...rooms), reader, 'heads', rooms),
+    page: (room, before, last, limit, bytesMax) =>
+      after(events(room), reader, 'page', room, before, last, limit, bytesMax),
+    messages: (room, before, last, limit) =>
+      after(events(room), reader, 'messages', room, before, last, limit),
+    target: (room, seq) => after(events(room), reader, 'target', room, seq),
+    reaction: (room, target, user, emoji) =>
+      after(changes(room), reader, 'reaction', room, target, user, emoji),
 
-    saveMarks: (moves) => writer.call('saveMarks', moves),
-    marks: (room, users) => reader.call('marks', room, users),
-    readNumbers: (room, users) => reader.call('readNumbers', room, users),
-    receipts: (room, seq) => reader.call('receipts', room, seq),
+    saveMarks: (moves) => after(changes(...moves.map(roomOf)), writer, 'saveMarks', moves),
+    marks: (room, users) => after(changes(room), reader, 'marks', room, users),
+    readNumbers: (room, users) => after(events(room), reader, 'readNumbers', room, users),
+    receipts: (room, seq) => after(changes(room), reader, 'receipts', room, seq),
 
-    findIds: (ids) => reader.call('findIds', ids),
-    reserveEpoch: (room, incarnation) => writer.call('reserveEpoch', room, incarnation),
+    findIds: (ids) => after(events(...ids.map(roomOf)), reader, 'findIds', ids),
+    reserveEpoch: (room, incarnation) => after(events(room), writer, 'reserveEpoch', room, incarnation),
 
     saveSockets: (rows) => writer.call('saveSockets', rows),
     forgetSockets: (before) => writer.call('forgetSockets', before),
 
     async check() {
-      await Promise.all([writer.call('check'), reader.call('check')]);
+      await Promise.all([commits.check(), writer.call('check'), reader.call('check')]);
     },
     async close() {
+      await commits.close();
       // The writer last: whoever closes last folds the WAL into the database.
       await reader.close();
       await writer.close();
@@ -99,23 +123,7 @@ function makeStore(writer: Thread, reader: Thread): Store {
   };
 }
 
-/** Copies a batch into one buffer: the events' own bytes stay with the caller, who publishes them too. */
-function packEvents(events: readonly StoredEvent[]): PackedEvents {
-  let size = 0;
-  for (const { bytes } of events) size += bytes.length;
-  const bytes = new Uint8Array(size);
-  const ends = new Float64Array(events.length);
-  const numbers = new Float64Array(events.length);
-  let at = 0;
-  for (let i = 0; i < events.length; i++) {
-    const event = events[i] as StoredEvent;
-    bytes.set(event.bytes, at);
-    at += event.bytes.length;
-    ends[i] = at;
-    numbers[i] = event.number;
-  }
-  return { bytes, ends, numbers };
-}
+const roomOf = ({ room }: Pick<MarkMove, 'room'>) => room;
 
 interface WaitingUser extends TokenUser {
   resolve(user: User): void;
@@ -157,69 +165,4 @@ class Newcomers {
     }
     this.#isWriting = false;
   }
-}
-
-/** A worker and the calls it has not answered. */
-class Thread {
-  readonly #worker = new Worker(new URL('./sqlite-worker.ts', import.meta.url));
-  readonly #pending = new Map<number, PendingCall>();
-  #number = 0;
-  /** Why there are no more answers. */
-  #stopped: string | undefined;
-
-  constructor() {
-    this.#worker.onmessage = ({ data }: MessageEvent<Answer>) => this.#settle(data);
-    this.#worker.onerror = ({ message }) => this.#stop(`the database thread died: ${message}`);
-  }
-
-  /** A call of the store. */
-  call<Name extends keyof SqliteMethods>(
-    method: Name,
-    ...args: Parameters<SqliteMethods[Name]>
-  ): Promise<ReturnType<SqliteMethods[Name]>> {
-    return this.send(method, args) as Promise<ReturnType<SqliteMethods[Name]>>;
-  }
-
-  send(method: Call['method'], args: readonly unknown[]): Promise<unknown> {
-    if (this.#stopped !== undefined) return Promise.reject(new StoreUnavailable(this.#stopped));
-    if (this.#pending.size >= pendingCallsMax)
-      return Promise.reject(new StoreUnavailable('too many calls at once'));
-    const number = ++this.#number;
-    return new Promise((resolve, reject) => {
-      this.#pending.set(number, { resolve, reject });
-      this.#worker.postMessage({ number, method, args } as Call);
-    });
-  }
-
-  /** Settles what is under way, then ends the thread; again it does nothing. */
-  async close(): Promise<void> {
-    if (this.#stopped !== undefined) return;
-    const closed = this.send('close', []);
-    this.#stopped = 'the store is closed';
-    try {
-      await closed;
-    } finally {
-      this.#stop(this.#stopped);
-    }
-  }
-
-  #stop(reason: string): void {
-    this.#stopped ??= reason;
-    this.#worker.terminate();
-    for (const { reject } of this.#pending.values()) reject(new StoreUnavailable(this.#stopped));
-    this.#pending.clear();
-  }
-
-  #settle(answer: Answer): void {
-    const call = this.#pending.get(answer.number);
-    this.#pending.delete(answer.number);
-    if ('failure' in answer) call?.reject(toError(answer));
-    else call?.resolve(answer.value);
-  }
-}
-
-function toError(answer: Extract<Answer, { failure: string }>): Error {
-  if (answer.failure === 'start') return new StoreStartError(answer.message);
-  if (answer.failure === 'unavailable') return new StoreUnavailable(answer.message);
-  return new Error(`store: ${answer.message}`);
 }
