@@ -12,6 +12,7 @@ import type { RedisLogParts } from './redis-parts.ts';
 import { type Patience, retryForMs } from './redis-patience.ts';
 import type { BoundShard } from './redis-scripts.ts';
 import type { RedisSync } from './redis-sync.ts';
+import type { TurnEnd } from './redis-turn.ts';
 
 /** Entries and bytes of one call. */
 const batchEntriesMax = 256;
@@ -49,6 +50,7 @@ export class ShardAppender {
   readonly #parts: RedisLogParts;
   readonly #heads: RedisHeads;
   readonly #patience: Patience;
+  readonly #turnEnd: TurnEnd;
   readonly #shard: number;
   readonly #onIdle: () => void;
   readonly #doubt: Doubt;
@@ -61,12 +63,14 @@ export class ShardAppender {
     parts: RedisLogParts,
     heads: RedisHeads,
     patience: Patience,
+    turnEnd: TurnEnd,
     shard: number,
     onIdle: () => void,
   ) {
     this.#parts = parts;
     this.#heads = heads;
     this.#patience = patience;
+    this.#turnEnd = turnEnd;
     this.#shard = shard;
     this.#onIdle = onIdle;
     this.commits = new Commits(parts, shard, onIdle);
@@ -108,7 +112,7 @@ export class ShardAppender {
    */
   #gather(turns: number): void {
     const before = this.#waiting.length;
-    this.#parts.clock.atTurnEnd(() => {
+    this.#turnEnd.add(() => {
       const { length } = this.#waiting;
       if (length > before && length < batchEntriesMax && turns < gatherTurnsMax) this.#gather(turns + 1);
       else void this.#appendWaiting();

@@ -12,6 +12,7 @@ import { RedisHeads } from './redis-heads.ts';
 import type { RedisLogParts } from './redis-parts.ts';
 import { orUnavailable, Patience } from './redis-patience.ts';
 import { readAfter, readBefore, readMembership, readOldest } from './redis-recent.ts';
+import { TurnEnd } from './redis-turn.ts';
 
 /** Between two looks whether Redis answers. */
 const probeMs = 2000;
@@ -42,9 +43,10 @@ export class RedisLog implements Log {
     this.#channels = new RedisChannels(parts, (shard, id, incarnation) =>
       this.#shards[shard]?.commits.onCommitted({ id, incarnation }),
     );
+    const turnEnd = new TurnEnd(clock);
     const onIdle = () => this.#tellIdle();
     this.#shards = keys.shards.map(
-      (_, shard) => new ShardAppender(parts, this.#heads, this.#patience, shard, onIdle),
+      (_, shard) => new ShardAppender(parts, this.#heads, this.#patience, turnEnd, shard, onIdle),
     );
     this.#probing = clock.every(probeMs, () => void this.#probe());
     this.#comparing = clock.every(options.heartbeatMs / keys.shards.length, () => this.#compareNextShard());
