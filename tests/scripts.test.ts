@@ -7,6 +7,7 @@ import { readSeq, readTs, stamp } from '../core/protocol/stamp.ts';
 import adoptText from '../gateway/log/adopt.lua' with { type: 'text' };
 import appendText from '../gateway/log/append.lua' with { type: 'text' };
 import committedText from '../gateway/log/committed.lua' with { type: 'text' };
+import frontsText from '../gateway/log/fronts.lua' with { type: 'text' };
 import seedText from '../gateway/log/seed.lua' with { type: 'text' };
 import sweepText from '../gateway/log/sweep.lua' with { type: 'text' };
 import { type Argument, type RedisServer, startRedis } from './redis.ts';
@@ -113,6 +114,8 @@ class Shard {
   walBytesMax = 1e9;
   recentBytes = 32_768;
   dedupeSeconds = dedupeSeconds;
+  /** Whether somebody waits for the commit of what is appended. */
+  isAwaited = false;
 
   constructor(run = 'run-1') {
     this.run = run;
@@ -154,6 +157,7 @@ class Shard {
         this.dedupeSeconds,
         'PUBLISH',
         nonce,
+        this.isAwaited ? '1' : '',
         ...entries.flatMap(({ room, id, from, bytes }) => [room, id, from, bytes]),
       ],
     );
@@ -178,12 +182,16 @@ class Shard {
       ts = 0,
       messages = 0,
       frame = '' as Argument,
+      doubtMs = 0,
     } = {},
   ): Promise<string> {
     const [status] = (await this.#evalBound(
       seedText,
-      ['heads', 'meta', 'wal', 'heads-aside', `recent:${room}`, `older:${room}`, `membership:${room}`],
-      [this.prefix, 'PUBLISH', room, nonce, incarnation, epoch, seq, ts, messages, frame],
+      [
+        ...['heads', 'meta', 'wal', 'heads-aside'],
+        ...[`recent:${room}`, `older:${room}`, `membership:${room}`, 'seeded'],
+      ],
+      [this.prefix, 'PUBLISH', room, nonce, incarnation, epoch, seq, ts, messages, frame, doubtMs],
     )) as Buffer[];
     return String(status);
   }
@@ -223,23 +231,8 @@ class Shard {
     committed: Readonly<Record<string, number>>,
     incarnation = 'first',
   ): Promise<number> {
-    return Number(
-      await this.#eval(
-        committedText,
-        ['heads', 'meta', 'wal'],
-        [
-          this.prefix,
-          'PUBLISH',
-          incarnation,
-          entries[0]!.id,
-          entries.at(-1)!.id,
-          bytesOf(entries),
-          eventsOf(entries),
-          this.dedupeSeconds,
-          ...Object.entries(committed).flat(),
-        ],
-      ),
-    );
+    const [left] = await commitAll([{ shard: this, entries, committed, incarnation }]);
+    return left!;
   }
 
   async sweep(ttlSeconds: number, ...rooms: readonly string[]): Promise<number> {
@@ -268,6 +261,26 @@ class Shard {
   async bytes(name: string): Promise<Buffer | null> {
     return (await redis.call('GET', this.key(name))) as Buffer | null;
   }
+}
+
+interface Front {
+  readonly shard: Shard;
+  readonly entries: readonly WalEntry[];
+  readonly committed: Readonly<Record<string, number>>;
+  readonly incarnation?: string;
+}
+
+/** One call for the fronts of several shards; what is left of each. */
+async function commitAll(fronts: readonly Front[]): Promise<number[]> {
+  const keys = fronts.flatMap(({ shard }) => ['heads', 'meta', 'wal'].map((name) => shard.key(name)));
+  const args = fronts.flatMap(({ shard, entries, committed, incarnation = 'first' }) => [
+    ...[shard.prefix, incarnation, entries[0]!.id, entries.at(-1)!.id, bytesOf(entries), eventsOf(entries)],
+    Object.keys(committed).length,
+    ...Object.entries(committed).flat(),
+  ]);
+  const settings = ['PUBLISH', fronts[0]!.shard.dedupeSeconds, fronts.length];
+  const left = await redis.call('EVAL', committedText, keys.length, ...keys, ...settings, ...args);
+  return (left as number[]).map(Number);
 }
 
 describe('adopt', () => {
@@ -422,7 +435,12 @@ describe('append', () => {
     const ofB = heard.filter(([channel]) => channel === channels[1]);
     expect(ofB.map(([, payload]) => payload).join('')).toBe(b!);
     expect(ofB).toHaveLength(2);
-    expect(heard.filter(([channel]) => channel === channels[2])).toHaveLength(1);
+    const wakes = () => heard.filter(([channel]) => channel === channels[2]).map(([, payload]) => payload);
+    expect(wakes()).toEqual(['']);
+    shard.isAwaited = true;
+    await shard.append(message('b'));
+    await until(() => wakes().length === 2, 'the wake of an append that somebody waits for');
+    expect(wakes()).toEqual(['', hex(Buffer.from('1'))]);
     client.disconnect();
   });
 
@@ -625,6 +643,17 @@ describe('seed', () => {
     expect(await shard.meta('miss:a')).toBeNull();
   });
 
+  test('of a young shard notes the time of the last event before it, of an older one nothing', async () => {
+    const seeded = async (doubtMs: number) => {
+      const shard = new Shard();
+      await shard.adopt('first');
+      await shard.makeRoom('a', { ts: 5, doubtMs });
+      return redis.call('HGET', shard.key('seeded'), 'a');
+    };
+    expect(String(await seeded(120_000))).toBe('first 5');
+    expect(await seeded(-1)).toBeNull();
+  });
+
   test('starts an epoch with its event: in the wal, in recent, published, with the next seq', async () => {
     const shard = new Shard();
     await shard.adopt('first');
@@ -691,7 +720,49 @@ describe('seed', () => {
   });
 });
 
+describe('fronts', () => {
+  test('are of each shard, and end with the one that goes over the bound', async () => {
+    const shards = [await Shard.withRooms('a'), await Shard.withRooms('b'), await Shard.withRooms('c')];
+    for (const [i, room] of ['a', 'b', 'c'].entries()) {
+      await shards[i]!.append(message(room));
+      await shards[i]!.append(message(room));
+    }
+    const keys = shards.flatMap((shard) => [shard.key('meta'), shard.key('wal')]);
+    const read = async (entriesMax: number, bytesMax: number) => {
+      const answer = await redis.call('EVAL', frontsText, keys.length, ...keys, entriesMax, bytesMax);
+      return (answer as ([Buffer, unknown[]] | null)[]).map(
+        (front) => front && [String(front[0]), front[1].length],
+      );
+    };
+    expect(await read(10, 1e9)).toEqual([
+      ['first', 2],
+      ['first', 2],
+      ['first', 2],
+    ]);
+    expect(await read(1, 0)).toEqual([['first', 1], null, null]);
+  });
+});
+
 describe('committed', () => {
+  test('of several shards is one call, each by itself', async () => {
+    const [one, two] = [await Shard.withRooms('a'), await Shard.withRooms('b')];
+    for (let i = 0; i < 3; i++) await Promise.all([one.append(message('a')), two.append(message('b'))]);
+    const fronts: Front[] = [
+      { shard: one, entries: (await one.wal()).slice(0, 1), committed: { a: 1 } },
+      { shard: two, entries: await two.wal(), committed: { b: 3 } },
+    ];
+    expect(await commitAll(fronts)).toEqual([2, 0]);
+    expect([(await one.head('a'))!.committed, (await two.head('b'))!.committed]).toEqual([1, 3]);
+    expect([await one.counters(), await two.counters()]).toEqual([await one.counted(), await two.counted()]);
+    // What was read of another incarnation changes nothing, and holds up nobody else.
+    const rest: Front[] = [
+      { shard: two, entries: fronts[1]!.entries, committed: { b: 3 }, incarnation: 'second' },
+      { shard: one, entries: await one.wal(), committed: { a: 3 } },
+    ];
+    expect(await commitAll(rest)).toEqual([1, 0]);
+    expect((await one.head('a'))!.committed).toBe(3);
+  });
+
   test('sets the committed seqs forward only, trims the wal, keeps counters and mark', async () => {
     const shard = await Shard.withRooms('a', 'b');
     for (let i = 0; i < 4; i++) await shard.append(message('a'), message('b'));
