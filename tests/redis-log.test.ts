@@ -382,6 +382,30 @@ describe('one log of its own', () => {
     await close();
   });
 
+  test('what a sender sends while his first messages are looked up stays behind them', async () => {
+    const { processes, close, makeRoom } = await openRooms(redis.url, 1, { shards: 1 });
+    const [{ log }] = processes as [LogProcess];
+    for (let round = 0; round < 20; round++) {
+      const room = await makeRoom();
+      const sent: Tried[] = [];
+      const more = () => {
+        const tried = new Tried(room, 1);
+        sent.push(tried);
+        log.append(tried);
+      };
+      for (let i = 0; i < 5; i++) more();
+      // One in each turn until the first is there.
+      while (sent[0]!.outcome === null && sent.length < 10_000) {
+        more();
+        await new Promise((resolve) => setImmediate(resolve));
+      }
+      await until(() => sent.every(({ outcome }) => outcome !== null), 'all of them');
+      const seqs = sent.map(({ outcome }) => (outcome as { seq: number }).seq);
+      expect(seqs).toEqual(sent.map((_, i) => i + 1));
+    }
+    await close();
+  });
+
   test('ids are looked up while the log is young only in rooms that had events shortly before', async () => {
     const asked: string[] = [];
     const { processes, store, close, makeRoom } = await openRooms(redis.url, 2, { shards: 1 }, (real) => ({

@@ -55,6 +55,8 @@ export class ShardAppender {
   readonly #onIdle: () => void;
   readonly #doubt: Doubt;
   #waiting: Append[] = [];
+  /** So many of the first ones that wait were held back before. */
+  #released = 0;
   #waitingBytes = 0;
   #isCalling = false;
   #isScheduled = false;
@@ -74,7 +76,7 @@ export class ShardAppender {
     this.#shard = shard;
     this.#onIdle = onIdle;
     this.commits = new Commits(parts, shard, onIdle);
-    this.#doubt = new Doubt(parts, shard, { onReleased: (entries) => this.#add(entries), onIdle });
+    this.#doubt = new Doubt(parts, shard, { onReleased: (entries) => this.#release(entries), onIdle });
   }
 
   get isIdle(): boolean {
@@ -92,11 +94,11 @@ export class ShardAppender {
     this.#schedule();
   }
 
-  #add(entries: readonly Append[]): void {
-    for (const entry of entries) {
-      this.#waiting.push(entry);
-      this.#waitingBytes += entry.bytes.length;
-    }
+  /** Before all that came while they were held: a sender's messages keep their order. */
+  #release(entries: readonly Append[]): void {
+    this.#waiting.splice(this.#released, 0, ...entries);
+    this.#released += entries.length;
+    for (const { bytes } of entries) this.#waitingBytes += bytes.length;
     this.#schedule();
   }
 
@@ -144,6 +146,7 @@ export class ShardAppender {
       count++;
     }
     this.#waitingBytes -= bytes;
+    this.#released = Math.max(0, this.#released - count);
     if (count < waiting.length) return waiting.splice(0, count);
     this.#waiting = [];
     return waiting;
