@@ -27,13 +27,17 @@ export async function freePort() {
   const end = firstEphemeralPort();
   for (let attempt = 0; attempt < attemptsMax; attempt++) {
     const port = firstPort + Math.floor(Math.random() * (end - firstPort));
-    if (await canListen(port)) return port;
+    if (await isFree(port)) return port;
   }
   throw new Error(`no port is free from ${firstPort} to ${end}`);
 }
 
-/** @param {number} port */
-function canListen(port) {
+/**
+ * Whether nobody listens on this port of 127.0.0.1.
+ * @param {number} port
+ * @returns {Promise<boolean>}
+ */
+export function isFree(port) {
   return new Promise((resolve) => {
     const server = createServer();
     server.once('error', () => resolve(false));

@@ -3,9 +3,8 @@
 
 import { afterAll, describe, expect, test } from 'bun:test';
 import { chmodSync, existsSync, readFileSync, statSync, symlinkSync } from 'node:fs';
-import { createServer } from 'node:net';
 import { join } from 'node:path';
-import { freePort } from '../scripts/free-port.mjs';
+import { freePort, isFree } from '../scripts/free-port.mjs';
 import { ensureSystemPackages } from '../scripts/system-packages.mjs';
 import { makeFolder } from './gateway.ts';
 import { type Body, fresh, messageId } from './people.ts';
@@ -22,14 +21,6 @@ async function freePorts(): Promise<number> {
     const wanted = [port, port + 1, port + 1000, port + 1001];
     if ((await Promise.all(wanted.map(isFree))).every(Boolean)) return port;
   }
-}
-
-function isFree(port: number): Promise<boolean> {
-  const server = createServer();
-  return new Promise((resolve) => {
-    server.once('error', () => resolve(false));
-    server.listen(port, '127.0.0.1', () => server.close(() => resolve(true)));
-  });
 }
 
 type Env = Readonly<Record<string, string>>;
